@@ -1,0 +1,192 @@
+"""From the bytes of one websocket message to a typed event. Pure.
+
+Follows https://atproto.com/specs/event-stream and https://atproto.com/specs/sync. Every frame is
+decoded whole by libipld, which is as cheap as looking for a substring and cannot be fooled by one;
+the CAR of a commit stays bytes until `repo` opens it, which happens only for commits that are kept.
+A commit is kept when an op touches an indexed collection or its repo is tracked.
+"""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import libipld
+
+from atdata_indexer.errors import FrameError, FutureCursor, StreamError
+from atdata_schemas.records import KINDS
+from atdata_schemas.syntax import is_did, is_record_key, is_tid, micros, parse_datetime
+
+type Action = Literal["create", "update", "delete"]
+
+_ACTIONS = frozenset({"create", "update", "delete"})
+_PREFIXES = tuple(f"{collection}/" for collection in KINDS)
+_MAX_SEQ = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One change of an indexed record: `index` is its place among all ops of the commit."""
+
+    index: int
+    action: Action
+    collection: str
+    rkey: str
+    cid: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit that concerns us; `ops` holds only those on indexed collections."""
+
+    seq: int
+    did: str
+    rev: str
+    since: str | None
+    cid: bytes
+    ops: tuple[Op, ...]
+    blocks: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account's hosting state at the source; `status` says why when it is not active."""
+
+    seq: int
+    did: str
+    active: bool
+    status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A hint that a DID document or handle changed."""
+
+    seq: int
+    did: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """A repo's state was declared anew, without ops: what is held may be out of date."""
+
+    seq: int
+    did: str
+    rev: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A well-formed frame about a repo whose body breaks the protocol."""
+
+    seq: int
+    did: str | None
+    reason: str
+
+
+type Event = Commit | Account | Identity | Sync | Malformed
+
+
+class Decoder:
+    """Decodes frames and lets through what concerns the index.
+
+    `tracked` holds the DIDs whose every event matters; it is read, never changed.
+    """
+
+    def __init__(self, tracked: Container[str]) -> None:
+        self._tracked = tracked
+
+    def decode(self, frame: bytes) -> tuple[int, Event | None]:
+        """The sequence number of a frame (0 when it has none), and its event if it concerns us.
+
+        Raises FrameError for bytes that are no event, StreamError and FutureCursor for error
+        frames.
+        """
+        try:
+            header, body = libipld.decode_dag_cbor_multi(frame)
+            kind = header["t"] if header["op"] == 1 else None
+            if kind == "#commit":
+                seq, did, ops = body["seq"], body["repo"], body["ops"]
+                if did in self._tracked:
+                    return _seq(seq), _commit(body)
+                for op in ops:
+                    if op["path"].startswith(_PREFIXES):
+                        return _seq(seq), _commit(body)
+                return _seq(seq), None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise FrameError(f"not an event: {type(error).__name__}: {str(error)[:200]}") from error
+        if not isinstance(body, Mapping):
+            raise FrameError("the body of an event is a map")
+        if kind is None:
+            return self._control(header, body)
+        return self._other(kind, body)
+
+    def _control(self, header: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[int, None]:
+        if header["op"] != -1:
+            return 0, None
+        error, message = str(body.get("error", "")), str(body.get("message", ""))
+        raise (FutureCursor if error == "FutureCursor" else StreamError)(error, message[:500])
+
+    def _other(self, kind: object, body: Mapping[str, Any]) -> tuple[int, Event | None]:
+        if "seq" not in body:
+            return 0, None
+        seq, did = _seq(body["seq"]), body.get("did")
+        if not isinstance(did, str) or did not in self._tracked:
+            return seq, None
+        match kind:
+            case "#account":
+                active, status = body.get("active"), body.get("status")
+                if not isinstance(active, bool) or not isinstance(status, str | None):
+                    return seq, Malformed(seq, did, "account: active is not a boolean")
+                return seq, Account(seq, did, active, status[:64] if status else None)
+            case "#identity":
+                return seq, Identity(seq, did)
+            case "#sync":
+                rev = body.get("rev")
+                if not isinstance(rev, str) or not is_tid(rev):
+                    return seq, Malformed(seq, did, "sync: rev is not a TID")
+                return seq, Sync(seq, did, rev)
+            case _:
+                return seq, None
+
+
+def event_micros(frame: bytes) -> int | None:
+    """When the source says it emitted a frame, in microseconds since the epoch; None if unsaid."""
+    try:
+        time = libipld.decode_dag_cbor_multi(frame)[1]["time"]
+        return micros(parse_datetime(time))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return None
+
+
+def _seq(value: object) -> int:
+    if type(value) is int and 0 <= value <= _MAX_SEQ:
+        return value
+    raise FrameError("seq is not a positive 64-bit integer")
+
+
+def _commit(body: Mapping[str, Any]) -> Commit | Malformed:
+    """A commit checked field by field: its authors are strangers."""
+    seq, did, rev, since = body["seq"], body["repo"], body.get("rev"), body.get("since")
+    cid, blocks = body.get("commit"), body.get("blocks")
+    if not isinstance(did, str) or not is_did(did):
+        return Malformed(seq, None, "commit: repo is not a DID")
+    if not isinstance(rev, str) or not is_tid(rev):
+        return Malformed(seq, did, "commit: rev is not a TID")
+    if since is not None and not (isinstance(since, str) and is_tid(since)):
+        return Malformed(seq, did, "commit: since is not a TID")
+    if not isinstance(cid, bytes) or not isinstance(blocks, bytes):
+        return Malformed(seq, did, "commit: commit or blocks missing")
+    ops: list[Op] = []
+    for index, op in enumerate(body["ops"]):
+        path, action, target = op["path"], op.get("action"), op.get("cid")
+        if not isinstance(path, str) or action not in _ACTIONS:
+            return Malformed(seq, did, f"commit: ops[{index}] has no path or action")
+        collection, _, rkey = path.partition("/")
+        if collection not in KINDS:
+            continue
+        if not is_record_key(rkey):
+            return Malformed(seq, did, f"commit: ops[{index}].path has no record key")
+        if not isinstance(target, bytes | None):
+            return Malformed(seq, did, f"commit: ops[{index}].cid is not a CID")
+        ops.append(Op(index, action, collection, rkey, target))
+    return Commit(seq, did, rev, since, cid, tuple(ops), blocks)

@@ -1,0 +1,113 @@
+"""The tables of the database and the values read from them.
+
+LAYOUT counts the versions of the tables; a database of an older one is migrated forward when it is
+opened, one of a newer one is refused.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+LAYOUT = 1
+
+DDL = """
+CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
+CREATE TABLE records (
+    uri VARCHAR PRIMARY KEY, did VARCHAR NOT NULL, collection VARCHAR NOT NULL,
+    rkey VARCHAR NOT NULL, kind VARCHAR NOT NULL, cid VARCHAR, rev VARCHAR NOT NULL,
+    op_index INTEGER NOT NULL, state VARCHAR NOT NULL, name VARCHAR, version VARCHAR,
+    schema_uri VARCHAR, target_uri VARCHAR, created_us BIGINT, sort_created BIGINT,
+    body VARCHAR, indexed_us BIGINT NOT NULL, seq BIGINT NOT NULL);
+CREATE TABLE repos (
+    did VARCHAR PRIMARY KEY, rev VARCHAR, status VARCHAR NOT NULL, sync VARCHAR NOT NULL,
+    handle VARCHAR, pds VARCHAR, signing_key VARCHAR, identity_due BOOLEAN NOT NULL);
+CREATE TABLE cursors (source VARCHAR PRIMARY KEY, seq BIGINT NOT NULL, saved_us BIGINT NOT NULL);
+CREATE TABLE outbox (
+    seq BIGINT NOT NULL, uri VARCHAR NOT NULL, did VARCHAR NOT NULL, cid VARCHAR,
+    rev VARCHAR, op VARCHAR NOT NULL);
+CREATE TABLE quarantine (
+    uri VARCHAR PRIMARY KEY, did VARCHAR NOT NULL, cid VARCHAR, rev VARCHAR, rule VARCHAR NOT NULL,
+    path VARCHAR NOT NULL, reason VARCHAR NOT NULL, raw BLOB, seen_us BIGINT NOT NULL);
+"""
+
+_INTEGER_COLUMNS = frozenset(
+    {"op_index", "created_us", "sort_created", "indexed_us", "seq", "seen_us"}
+)
+
+
+def _arrow(*columns: str) -> pa.Schema:
+    """The Arrow schema of some columns: text, but for the known integers and the raw bytes."""
+    types = {"raw": pa.binary()} | dict.fromkeys(_INTEGER_COLUMNS, pa.int64())
+    return pa.schema([pa.field(name, types.get(name, pa.string())) for name in columns])
+
+
+RECORD = _arrow(
+    *("uri", "did", "collection", "rkey", "kind", "cid", "rev", "op_index", "state", "name"),
+    *("version", "schema_uri", "target_uri", "created_us", "sort_created", "body"),
+    *("indexed_us", "seq"),
+)
+OUTBOX = _arrow("seq", "uri", "did", "cid", "rev", "op")
+QUARANTINE = _arrow("uri", "did", "cid", "rev", "rule", "path", "reason", "raw", "seen_us")
+
+
+INSERT = {
+    "records": "INSERT INTO records BY NAME SELECT * FROM incoming",
+    "outbox": "INSERT INTO outbox BY NAME SELECT * FROM incoming",
+    "quarantine": "INSERT INTO quarantine BY NAME SELECT * FROM incoming",
+}
+DELETE = {
+    "records": "DELETE FROM records WHERE uri",
+    "quarantine": "DELETE FROM quarantine WHERE uri",
+}
+
+
+DEPENDENTS = (
+    "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND schema_uri IN",
+    "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND target_uri IN",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A schema another record refers to; `cid` is None while it is not visible in the index."""
+
+    uri: str
+    cid: str | None = None
+    name: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All that a document is made of. `handle` is None until it was verified both ways."""
+
+    uri: str
+    did: str
+    kind: str
+    cid: str
+    body: str
+    sort_created: int
+    indexed_us: int
+    handle: str | None
+    schema: Link | None
+    target: Link | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStatus:
+    """Why a record is, or is not, in the index: see `getRecordStatus`."""
+
+    status: str
+    cid: str | None = None
+    rev: str | None = None
+    rule: str | None = None
+    path: str | None = None
+    reason: str | None = None
+    account_status: str | None = None
+    indexed_us: int | None = None
+
+
+LOAD = (
+    "SELECT r.uri, r.did, r.kind, r.cid, r.body, r.sort_created, r.indexed_us, p.handle,"
+    " r.schema_uri, r.target_uri FROM records r JOIN repos p ON p.did = r.did"
+)

@@ -1,0 +1,191 @@
+"""Derives the tantivy index from the store: catches up with the outbox, or makes it anew.
+
+Generations lie side by side in `index/`; the file CURRENT names the one that readers use and is
+swapped by an atomic rename. What a generation has reached stands in its sentinel document, which
+is part of the same tantivy commit as the documents, so a crash between the store's commit and
+tantivy's only means that the tail of the outbox is applied (again) at the next start.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import tantivy
+
+from atdata_indexer.errors import StoreError
+from atdata_indexer.index.fields import (
+    LAYOUT,
+    SENTINEL,
+    document,
+    open_index,
+    schema,
+    sentinel,
+)
+from atdata_indexer.index.panic import guarded
+from atdata_indexer.index.store import Store
+
+CURRENT = "CURRENT"
+_HEAP_BYTES = 64_000_000
+_SLICE = 2000
+
+
+class IndexWriter:
+    """The one writer of the index in `folder`. Not thread-safe: one thread owns it.
+
+    `progress` is told how many documents a rebuild has written.
+    """
+
+    def __init__(
+        self, folder: Path, store: Store, progress: Callable[[int], None] = lambda done: None
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._progress = progress
+        self._schema = schema()
+        self.seq = 0
+        self.rebuilt: str | None = None
+        """Why the index was made anew when it was opened; None when it was not."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._writer = self._take_up()
+        except StoreError as error:
+            self.rebuilt = str(error)
+            self._writer = self.rebuild()
+
+    def catch_up(self) -> int:
+        """Apply the outbox after `seq`; returns the seq reached, which is then searchable."""
+        while entries := self._store.outbox(self.seq, _SLICE):
+            uris = dict.fromkeys(uri for _, uri in entries)
+            stored = self._store.load(uris)
+            reached = entries[-1][0]
+            with self._commit() as writer:
+                for uri in uris:
+                    writer.delete_documents_by_term("uri", uri)
+                for one in stored:
+                    writer.add_document(self._document(document(one)))
+                self._mark(writer, reached)
+            self.seq = reached
+        return self.seq
+
+    def rebuild(self) -> tantivy.IndexWriter:
+        """Make a new generation from the store and let CURRENT name it."""
+        self._release()
+        name = f"v{LAYOUT}-{secrets.token_hex(4)}"
+        path = self._folder / name
+        path.mkdir()
+        seq, done = self._store.head, 0
+        with guarded("cannot build the index"):
+            writer = open_index(str(path)).writer(_HEAP_BYTES, 1)
+            for batch in self._store.load_all():
+                for one in batch:
+                    writer.add_document(self._document(document(one)))
+                done += len(batch)
+                self._progress(done)
+            self._mark(writer, seq)
+            writer.commit()
+        self._writer, self.seq = writer, seq
+        _write_atomically(self._folder / CURRENT, name)
+        return writer
+
+    def close(self) -> None:
+        """Release the index; merges that run are waited for."""
+        self._release()
+
+    def _take_up(self) -> tantivy.IndexWriter:
+        """Open what CURRENT names. Raises StoreError when it cannot be continued from."""
+        name = current(self._folder)
+        if name is None:
+            raise StoreError("there is no index yet")
+        for stale in self._folder.iterdir():
+            if stale.is_dir() and stale.name != name:
+                shutil.rmtree(stale)
+        if not name.startswith(f"v{LAYOUT}-"):
+            raise StoreError(f"the index {name} has another layout")
+        with guarded("the index cannot be opened"):
+            index = open_index(str(self._folder / name))
+            epoch, seq = read_sentinel(index.searcher(), self._schema)
+            writer = index.writer(_HEAP_BYTES, 1)
+        oldest = self._store.oldest()
+        if epoch != self._store.epoch:
+            raise StoreError("the index belongs to another database")
+        if seq > self._store.head:
+            raise StoreError("the index is ahead of the database")
+        if seq < (self._store.head if oldest is None else oldest - 1):
+            raise StoreError("the index is behind what the outbox still holds")
+        self.seq = seq
+        return writer
+
+    def _commit(self) -> "_Commit":
+        return _Commit(self._writer)
+
+    def _document(self, fields: dict[str, object]) -> tantivy.Document:
+        # Without the schema a wrong type is accepted here and fails the commit later.
+        return tantivy.Document.from_dict(fields, self._schema)
+
+    def _mark(self, writer: tantivy.IndexWriter, seq: int) -> None:
+        writer.delete_documents_by_term("kind", SENTINEL)
+        writer.add_document(self._document(sentinel(self._store.epoch, seq)))
+
+    def _release(self) -> None:
+        writer = getattr(self, "_writer", None)
+        if writer is not None:
+            writer.wait_merging_threads()
+            del self._writer
+
+
+class _Commit:
+    """One tantivy commit: all of it, or a rollback and a StoreError."""
+
+    def __init__(self, writer: tantivy.IndexWriter) -> None:
+        self._writer = writer
+        self._guard = guarded("cannot write the index")
+
+    def __enter__(self) -> tantivy.IndexWriter:
+        self._guard.__enter__()
+        return self._writer
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool | None:
+        if error is None:
+            try:
+                self._writer.commit()
+            except BaseException as failure:
+                error = failure
+        if error is not None:
+            self._writer.rollback()
+            return self._guard.__exit__(type(error), error, error.__traceback__)
+        return self._guard.__exit__(None, None, None)
+
+
+def current(folder: Path) -> str | None:
+    """The name of the generation that readers use, if there is one."""
+    try:
+        return (folder / CURRENT).read_text("ascii").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def read_sentinel(searcher: tantivy.Searcher, layout: tantivy.Schema) -> tuple[str, int]:
+    """The (epoch, seq) an index has reached. Raises StoreError when it holds no sentinel."""
+    query = tantivy.Query.term_query(layout, "kind", SENTINEL, "basic")
+    hits = searcher.search(query, limit=1, count=False).hits
+    if not hits:
+        raise StoreError("the index holds no sentinel")
+    state = json.loads(str(searcher.doc(hits[0][1]).get_first("view")))
+    return state["epoch"], state["seq"]
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    with temporary.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

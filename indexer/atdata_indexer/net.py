@@ -1,0 +1,95 @@
+"""Outgoing HTTP to hosts that strangers name: public addresses only, checked when connecting.
+
+A host name is resolved here and the connection goes to the very address that was judged, so a name
+that answers differently the second time gains nothing. No redirects; time and size are bounded.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+
+import httpcore
+import httpx
+
+TIMEOUT_S = 10.0
+MAX_BYTES = 256 * 1024
+
+
+class ForbiddenHost(httpx.ConnectError):
+    """The host has no public address (or the scheme is not https)."""
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is of the public internet; a mapped one counts as what it maps."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if inner:
+            ip = inner
+    return ip.is_global and not ip.is_multicast
+
+
+class _GuardedBackend(httpcore.AsyncNetworkBackend):
+    def __init__(self) -> None:
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature httpcore calls
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not all(is_public(address) for address in addresses):
+            raise httpcore.ConnectError(f"{host} is not a public address")
+        return await self._inner.connect_tcp(
+            addresses[0], port, timeout, local_address, socket_options
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+class _GuardedTransport(httpx.AsyncHTTPTransport):
+    def __init__(self) -> None:
+        super().__init__()
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=20,
+            network_backend=_GuardedBackend(),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.scheme != "https" or request.url.port not in (None, 443):
+            raise ForbiddenHost(f"{request.url.host}: https on its own port only")
+        return await super().handle_async_request(request)
+
+
+def strangers_client(user_agent: str, *, allow_private: bool = False) -> httpx.AsyncClient:
+    """A client for hosts that strangers name. `allow_private` lifts the guard: development only."""
+    return httpx.AsyncClient(
+        transport=None if allow_private else _GuardedTransport(),
+        headers={"User-Agent": user_agent},
+        timeout=TIMEOUT_S,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+async def fetch(client: httpx.AsyncClient, url: str) -> httpx.Response:
+    """GET `url`, at most MAX_BYTES of it. Raises httpx.HTTPError, also for a longer body."""
+    async with asyncio.timeout(2 * TIMEOUT_S), client.stream("GET", url) as response:
+        body = bytearray()
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > MAX_BYTES:
+                raise httpx.DecodingError("the answer is too long", request=response.request)
+        return httpx.Response(response.status_code, content=bytes(body), request=response.request)

@@ -1,0 +1,58 @@
+"""A recording: a file of frames, each behind its length (u32, big-endian), gzipped or not."""
+
+import gzip
+import struct
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from pathlib import Path
+
+from atdata_indexer.errors import FrameError
+from atdata_indexer.frames import Decoder
+from atdata_indexer.sources.relay import MAX_FRAME_BYTES
+
+_CHUNK = 64
+
+
+class ReplaySource:
+    """A recorded stream. Its name holds the file's name, so each recording has its own cursor."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """`file:` and the name of the file."""
+        return f"file:{self._path.name}"
+
+    @property
+    def finite(self) -> bool:
+        """Always."""
+        return True
+
+    async def frames(self, cursor: int | None) -> AsyncGenerator[Sequence[bytes]]:
+        """See `Source.frames`. Frames before the cursor are left out, as a relay would."""
+        decode = Decoder(frozenset()).decode
+        chunk: list[bytes] = []
+        yield ()
+        for frame in read_recording(self._path):
+            if cursor is not None and decode(frame)[0] < cursor:
+                continue
+            chunk.append(frame)
+            if len(chunk) == _CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+
+def read_recording(path: Path) -> Iterator[bytes]:
+    """The frames of a recording in order. Raises FrameError when the file is cut off."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        while head := file.read(4):
+            if len(head) < 4:
+                raise FrameError(f"{path.name} is cut off")
+            (length,) = struct.unpack(">I", head)
+            frame = file.read(length) if length <= MAX_FRAME_BYTES else b""
+            if len(frame) != length:
+                raise FrameError(f"{path.name} is cut off or not a recording")
+            yield frame
