@@ -1,0 +1,23 @@
+"""What the API asks the indexer for, because tantivy cannot answer it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from atdata_indexer.daemon import SourceStatus
+from atdata_indexer.index.tables import RecordStatus
+
+
+class Ledger(Protocol):
+    """The indexer as the API sees it. Methods may be called from any thread."""
+
+    def record_status(self, uri: str) -> RecordStatus:
+        """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
+
+    def account_counts(self) -> Mapping[str, int]:
+        """`accounts` and `quarantined`."""
+
+    def sources(self) -> Sequence[SourceStatus]:
+        """How each source is doing."""
+
+    def head(self) -> int:
+        """The newest outbox seq; what is above the reader's is stored but not yet searchable."""

@@ -1,0 +1,106 @@
+"""The whole AppView in one process: indexer and API on one event loop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import structlog
+import uvicorn
+
+from atdata_api.app import create_app
+from atdata_indexer.daemon import Indexer
+from atdata_indexer.settings import Settings
+from atdata_indexer.sources import Source
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would raise them again before the store is closed."""
+        yield
+
+
+class AppView:
+    """A running AppView. `url` is where it answers; `indexer` is what keeps the index."""
+
+    def __init__(self, indexer: Indexer, server: uvicorn.Server, url: str) -> None:
+        self.indexer = indexer
+        self.url = url
+        self._server = server
+
+    def stop(self) -> None:
+        """Ask it to finish what it does and end. May be called from a signal handler."""
+        self._server.should_exit = True
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, settings: Settings, source: Source | None = None
+    ) -> AsyncIterator["tuple[AppView, asyncio.Task[None]]"]:
+        """Open the data directory, listen and follow the source until the block ends.
+
+        Gives the AppView and the task that serves: it ends when `stop` was called, or with the
+        error that stopped the indexer. Raises StoreError and OSError when it cannot start.
+        """
+        with _listen(settings.host, settings.port) as listener:
+            async with Indexer.open(settings, source) as indexer:
+                app = create_app(indexer.reader, indexer)
+                config = uvicorn.Config(
+                    app,
+                    log_config=None,
+                    access_log=False,
+                    lifespan="off",
+                    timeout_graceful_shutdown=5,
+                )
+                server = _Server(config)
+                host, port = listener.getsockname()[:2]
+                view = cls(indexer, server, f"http://{host}:{port}")
+                serving = asyncio.create_task(view._serve(listener))
+                try:
+                    yield view, serving
+                finally:
+                    view.stop()
+                    with suppress(asyncio.CancelledError):
+                        await serving
+
+    async def _serve(self, listener: socket.socket) -> None:
+        indexing = asyncio.create_task(self.indexer.run())
+        indexing.add_done_callback(lambda task: self._indexing_ended(task))
+        try:
+            await self._server.serve(sockets=[listener])
+        finally:
+            indexing.cancel()
+            with suppress(asyncio.CancelledError):
+                await indexing
+
+    def _indexing_ended(self, indexing: "asyncio.Task[None]") -> None:
+        """A recording that ended is served on; an indexer that failed takes the API with it."""
+        if not indexing.cancelled() and indexing.exception() is not None:
+            self.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket that knows its protocol, without which asyncio leaves Nagle's delay on."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises what stopped the indexer."""
+    async with AppView.start(settings) as (view, serving):
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, view.stop)
+        structlog.get_logger().info("serving", url=view.url, data=str(settings.data_dir))
+        await serving

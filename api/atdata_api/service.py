@@ -1,0 +1,53 @@
+"""describeService and listTags."""
+
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from atdata_api.ledger import Ledger
+from atdata_api.searches import NS
+from atdata_api.xrpc import Handler, Params
+from atdata_indexer.daemon import SourceStatus
+from atdata_indexer.index.reader import Reader
+from atdata_schemas.records import KINDS
+
+VERSION = version("atdata-appview")
+
+
+def handlers(reader: Reader, ledger: Ledger) -> dict[str, Handler]:
+    """The queries of this family by NSID."""
+    return {
+        f"{NS}.describeService": partial(_describe, reader, ledger),
+        f"{NS}.listTags": partial(_tags, reader),
+    }
+
+
+def _describe(reader: Reader, ledger: Ledger, params: Params) -> dict[str, Any]:
+    counts = reader.counts()
+    return {
+        "version": VERSION,
+        "collections": list(KINDS),
+        "counts": {
+            "datasets": counts["dataset"],
+            "schemas": counts["schema"],
+            "lenses": counts["lens"],
+            **ledger.account_counts(),
+        },
+        "sources": [_source(status) for status in ledger.sources()],
+        "index": {"seq": reader.seq, "pending": max(0, ledger.head() - reader.seq)},
+    }
+
+
+def _source(status: SourceStatus) -> dict[str, Any]:
+    answer = {
+        "name": status.name,
+        "connected": status.connected,
+        "cursor": status.cursor,
+        "lagMs": None if status.lag_us is None else status.lag_us // 1000,
+    }
+    return {name: value for name, value in answer.items() if value is not None}
+
+
+def _tags(reader: Reader, params: Params) -> dict[str, Any]:
+    counted = reader.tags(params["limit"])
+    return {"tags": [{"tag": tag, "count": count} for tag, count in counted]}

@@ -1,0 +1,112 @@
+"""XRPC queries made from lexicons (https://atproto.com/specs/xrpc).
+
+A handler takes checked parameters and gives JSON: a mapping, or text that already is JSON. Its
+lexicon says which parameters there are; one that is unknown, repeated, missing or ill-formed is
+refused before the handler runs.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from atdata_api.errors import XrpcError
+from atdata_api.openapi import describe
+from atdata_indexer.errors import StoreError
+from atdata_indexer.index.cursor import InvalidCursor
+from atdata_indexer.index.reader import Page
+from atdata_schemas.errors import ValidationError
+from atdata_schemas.lexicon import lexicons
+
+type Params = Mapping[str, Any]
+type Handler = Callable[[Params], Mapping[str, Any] | str]
+
+_NAMES = {
+    400: "InvalidRequest",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    413: "PayloadTooLarge",
+    501: "MethodNotImplemented",
+}
+
+
+def add_query(app: FastAPI, nsid: str, handler: Handler) -> None:
+    """Serve `nsid` by `handler` at `/xrpc/<nsid>`."""
+
+    async def endpoint(request: Request) -> Response:
+        params = lexicons().parse_params(nsid, request.query_params.multi_items())
+        answer = await run_in_threadpool(handler, params)
+        return json_response(answer if isinstance(answer, str) else json.dumps(answer))
+
+    app.add_api_route(
+        f"/xrpc/{nsid}",
+        endpoint,
+        methods=["GET"],
+        name=nsid,
+        openapi_extra=describe(nsid),
+    )
+
+
+def listing(key: str, page: Page, *, total: bool) -> str:
+    """A page as JSON text: its views are JSON already."""
+    head = {"cursor": page.cursor} if page.cursor else {}
+    if total:
+        head["hitsTotal"] = page.total  # type: ignore[assignment]  # one literal, two value types
+    return join(head, key, page.views)
+
+
+def join(head: Mapping[str, Any], key: str, views: Sequence[str]) -> str:
+    """The object `head` with one more member: the array of `views`."""
+    start = json.dumps(head)[:-1]
+    return f'{start}{", " if head else ""}"{key}": [{",".join(views)}]}}'
+
+
+def json_response(text: str, status: int = 200) -> Response:
+    """JSON text as a response."""
+    return Response(text.encode(), status, media_type="application/json")
+
+
+def add_error_bodies(app: FastAPI) -> None:
+    """Let every failure be an XRPC error body, those of the framework included."""
+
+    async def xrpc(request: Request, error: Exception) -> Response:
+        assert isinstance(error, XrpcError)
+        return _body(error.status, error.error, error.message)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        return _body(400, "InvalidRequest", str(error))
+
+    async def cursor(request: Request, error: Exception) -> Response:
+        return _body(400, "InvalidCursor", str(error))
+
+    async def unusable(request: Request, error: Exception) -> Response:
+        structlog.get_logger().error("index_unusable", error=str(error), path=request.url.path)
+        return _body(503, "IndexUnavailable", "the index cannot be read now")
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        status, message = error.status_code, str(error.detail)
+        if status == 404 and request.url.path.startswith("/xrpc/"):
+            status, message = 501, f"no method {request.url.path.removeprefix('/xrpc/')[:200]}"
+        response = _body(status, _NAMES.get(status, "RequestFailed"), message)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        structlog.get_logger().error("request_failed", path=request.url.path, exc_info=error)
+        return _body(500, "InternalServerError", "something went wrong here; it was logged")
+
+    app.add_exception_handler(XrpcError, xrpc)
+    app.add_exception_handler(ValidationError, invalid)
+    app.add_exception_handler(InvalidCursor, cursor)
+    app.add_exception_handler(StoreError, unusable)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _body(status: int, error: str, message: str) -> Response:
+    return json_response(json.dumps({"error": error, "message": message}), status)
