@@ -12,7 +12,7 @@ stops the program, loudly: nothing that was not committed has moved the cursor.
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -40,6 +40,12 @@ RESOLVERS = 8
 IDLE_SAVE_S = 2.0
 
 
+def backoff(failures: int) -> float:
+    """Seconds to wait after the n-th failure in a row: doubling, with jitter, up to a minute."""
+    most = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10))
+    return random.uniform(0.1, most)  # noqa: S311 - jitter, not a secret
+
+
 @dataclass(slots=True)
 class SourceStatus:
     """How a source is doing: `cursor` is stored, `lag_us` the age of its newest event when read."""
@@ -54,8 +60,15 @@ class Indexer:
     """Keeps the index. Make one with `open`, then `run` it; `store` and `reader` serve the API."""
 
     def __init__(
-        self, settings: Settings, store: Store, writer: IndexWriter, reader: Reader, source: Source
+        self,
+        settings: Settings,
+        store: Store,
+        writer: IndexWriter,
+        reader: Reader,
+        source: Source,
+        pause: Callable[[int], float],
     ) -> None:
+        self._pause = pause
         self.store = store
         self.reader = reader
         self.status = SourceStatus(source.name, cursor=store.cursor(source.name))
@@ -87,10 +100,16 @@ class Indexer:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, source: Source | None = None) -> AsyncIterator[Self]:
+    async def open(
+        cls,
+        settings: Settings,
+        source: Source | None = None,
+        pause: Callable[[int], float] = backoff,
+    ) -> AsyncIterator[Self]:
         """Open the data directory, bring the index up to date with the database, and close both.
 
-        Raises StoreError when the directory cannot be used.
+        `pause` gives the seconds to wait before the n-th attempt to connect again. Raises
+        StoreError when the directory cannot be used.
         """
         log = structlog.get_logger()
         store = Store(settings.data_dir / "appview.duckdb", memory_limit=settings.memory_limit)
@@ -107,7 +126,7 @@ class Indexer:
             source = source or RelaySource(
                 settings.relay, user_agent=USER_AGENT, buffer_bytes=settings.buffer_mb << 19
             )
-            indexer = cls(settings, store, writer, reader, source)
+            indexer = cls(settings, store, writer, reader, source, pause)
             try:
                 yield indexer
             finally:
@@ -185,8 +204,7 @@ class Indexer:
             finally:
                 self.status.connected = False
             failures += 1
-            most = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10))
-            await asyncio.sleep(random.uniform(0.1, most))  # noqa: S311 - jitter, not a secret
+            await asyncio.sleep(self._pause(failures))
 
     def _start(self) -> int | None:
         if self._read is not None:

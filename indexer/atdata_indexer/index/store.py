@@ -163,7 +163,7 @@ class Store:
 
     def identities_due(self) -> list[str]:
         """The DIDs whose document must be read (again). Any thread."""
-        with self._reader() as db:
+        with self.reader() as db:
             due = db.execute("SELECT did FROM repos WHERE identity_due").fetchall()
         return [did for (did,) in due]
 
@@ -194,7 +194,7 @@ class Store:
 
     def load_all(self, batch: int = 10_000) -> Iterator[list[Stored]]:
         """Every visible record in batches, for a rebuild."""
-        with self._reader() as db:
+        with self.reader() as db:
             db.execute(f"{tables.LOAD} WHERE r.state = 'live' AND p.status = 'active'")
             while rows := db.fetchmany(batch):
                 yield self._stored(rows)
@@ -203,7 +203,7 @@ class Store:
 
     def record_status(self, uri: str) -> RecordStatus:
         """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
-        with self._reader() as db:
+        with self.reader() as db:
             row = db.execute(
                 "SELECT r.state, r.cid, r.rev, p.status, r.indexed_us FROM records r"
                 " JOIN repos p ON p.did = r.did WHERE r.uri = ?",
@@ -230,7 +230,7 @@ class Store:
 
     def counts(self) -> Mapping[str, int]:
         """How many accounts are active with records, and how much is in quarantine."""
-        with self._reader() as db:
+        with self.reader() as db:
             accounts = db.execute("SELECT count(*) FROM repos WHERE status = 'active'").fetchone()
             quarantined = db.execute("SELECT count(*) FROM quarantine").fetchone()
         assert accounts is not None
@@ -366,7 +366,8 @@ class Store:
             raise
 
     @contextmanager
-    def _reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own for reading, on a consistent snapshot; any thread."""
         with self._lock:
             db = self._root.cursor()
         try:

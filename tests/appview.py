@@ -1,0 +1,145 @@
+"""The AppView for tests: in this process, or in one of its own that can be killed."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
+from atdata_api.server import AppView
+from atdata_indexer.daemon import Indexer
+from atdata_indexer.playback import Playback
+from atdata_indexer.settings import Settings
+
+PATIENCE_S = 60.0
+"""How long a condition may take on a slow machine before a test calls it broken."""
+
+
+def settings(data_dir: Path, host: str, **more: Any) -> Settings:
+    """Settings for an AppView that follows the playback (or PDS) at `host`."""
+    values = {
+        "data_dir": data_dir,
+        "port": 0,
+        "relay": f"ws://{host}",
+        "first_cursor": 0,
+        "plc_url": f"http://{host}",
+        "handle_resolver": f"http://{host}",
+        "allow_loopback": True,
+        "batch_ms": 5,
+    }
+    return Settings(**(values | more))
+
+
+@asynccontextmanager
+async def indexing(playback: Playback, data_dir: Path, **more: Any) -> AsyncIterator[Indexer]:
+    """An indexer that has read all of `playback` and goes on following it."""
+    async with playback.serve() as host, Indexer.open(settings(data_dir, host, **more)) as indexer:
+        running = asyncio.create_task(indexer.run())
+        try:
+            await caught_up(indexer, playback, running)
+            yield indexer
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def caught_up(
+    indexer: Indexer, playback: Playback, running: "asyncio.Task[None] | None" = None
+) -> None:
+    """Wait until all that `playback` holds is searchable. Raises what stopped the indexer."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not indexer.is_current(playback.last_seq):
+            if running is not None and running.done():
+                await running
+            await asyncio.sleep(0.005)
+
+
+@contextmanager
+def serving(playback: Playback, data_dir: Path, **more: Any) -> Iterator[AppView]:
+    """A whole AppView over HTTP, caught up with `playback`, in a thread beside the test."""
+
+    @asynccontextmanager
+    async def start() -> AsyncIterator[AppView]:
+        async with (
+            playback.serve() as host,
+            AppView.start(settings(data_dir, host, **more)) as (view, _),
+        ):
+            await caught_up(view.indexer, playback)
+            yield view
+
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(start()) as view:
+        yield view
+
+
+class AppViewProcess:
+    """`atdata-appview run` in a process of its own; `url` once it serves."""
+
+    def __init__(self, data_dir: Path, host: str, environment: Mapping[str, str] = {}) -> None:  # noqa: B006 - never changed
+        values = settings(data_dir, host).model_dump(exclude_none=True)
+        variables = {Settings.variable(name): str(value) for name, value in values.items()}
+        self._process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "atdata-appview"), "run"],
+            env={**os.environ, **variables, "ATDATA_APPVIEW_LOG_FORMAT": "json", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.log: list[dict[str, Any]] = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.url: str = self.wait_for_log("serving")["url"]
+
+    def wait_for_log(self, event: str) -> dict[str, Any]:
+        """The first log line `event`; fails when the process ends or takes too long."""
+
+        def found() -> bool:
+            return any(line.get("event") == event for line in self.log) or self._ended
+
+        self._ended = False
+        with self._news:
+            assert self._news.wait_for(found, PATIENCE_S), f"no {event} in {self.log}"
+        for line in self.log:
+            if line.get("event") == event:
+                return line
+        raise AssertionError(f"the process ended before {event}: {self.log}")
+
+    def kill(self) -> None:
+        """`kill -9`, by the process's own handle."""
+        self._process.kill()
+        self._process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self._process.terminate()
+        code = self._process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return code
+
+    def __enter__(self) -> "AppViewProcess":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._process.poll() is None:
+            self.kill()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for text in lines:
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    line = {"event": "text", "text": text}
+                with self._news:
+                    self.log.append(line)
+                    self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()

@@ -1,0 +1,60 @@
+"""A document shows its schema's name and its author's handle: it changes when they do."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from atdata_indexer.index.query import Search
+
+from tests.small_index import ALICE, BOB, SmallIndex, dataset, lens, schema
+
+PHOTO = schema().uri
+WHALES = dataset(PHOTO).uri
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[SmallIndex]:
+    small = SmallIndex(tmp_path)
+    yield small
+    small.close()
+
+
+def test_a_dataset_is_indexed_before_its_schema_and_completed_when_it_arrives(
+    index: SmallIndex,
+) -> None:
+    index.put([dataset(PHOTO)])
+    assert index.views()[WHALES]["schema"] == {"uri": PHOTO, "status": "missing"}
+    index.put([schema()])
+    assert index.views()[WHALES]["schema"] == {
+        "uri": PHOTO,
+        "status": "indexed",
+        "cid": schema().cid,
+        "name": "Photo",
+        "version": "1.0.0",
+    }
+
+
+def test_words_of_a_schemas_name_find_its_datasets_once_it_is_known(index: SmallIndex) -> None:
+    index.put([dataset(PHOTO)])
+    assert index.reader.search(Search("dataset", "photo")).total == 0
+    index.put([schema()])
+    index.reader.refresh()
+    assert index.reader.search(Search("dataset", "photo")).total == 1
+
+
+def test_a_renamed_schema_shows_in_every_dataset_and_lens(index: SmallIndex) -> None:
+    index.put([schema(), dataset(PHOTO), lens(PHOTO, PHOTO)])
+    index.put([schema(name="Picture", rev="3mzzzzzzzzzz2")])
+    views = index.views()
+    assert views[WHALES]["schema"]["name"] == "Picture"
+    assert views[lens("", "").uri]["source"]["name"] == "Picture"
+    assert views[lens("", "").uri]["target"]["name"] == "Picture"
+
+
+def test_a_handle_change_reaches_every_document_of_its_author(index: SmallIndex) -> None:
+    index.put([schema(), dataset(PHOTO)])
+    index.handle(BOB, "bob.test")
+    assert index.views()[WHALES]["author"] == {"did": BOB, "handle": "bob.test"}
+    index.handle(BOB, None)
+    assert index.views()[WHALES]["author"] == {"did": BOB, "handle": "handle.invalid"}
+    assert index.views()[PHOTO]["author"]["did"] == ALICE
