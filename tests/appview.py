@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from anyio.from_thread import start_blocking_portal
+
 from atdata_api.server import AppView
 from atdata_indexer.daemon import Indexer
 from atdata_indexer.playback import Playback
@@ -23,7 +24,7 @@ PATIENCE_S = 60.0
 
 def settings(data_dir: Path, host: str, **more: Any) -> Settings:
     """Settings for an AppView that follows the playback (or PDS) at `host`."""
-    values = {
+    values: dict[str, Any] = {
         "data_dir": data_dir,
         "port": 0,
         "relay": f"ws://{host}",
@@ -80,12 +81,13 @@ def serving(playback: Playback, data_dir: Path, **more: Any) -> Iterator[AppView
 class AppViewProcess:
     """`atdata-appview run` in a process of its own; `url` once it serves."""
 
-    def __init__(self, data_dir: Path, host: str, environment: Mapping[str, str] = {}) -> None:  # noqa: B006 - never changed
-        values = settings(data_dir, host).model_dump(exclude_none=True)
+    def __init__(self, data_dir: Path, host: str, **more: Any) -> None:
+        values = settings(data_dir, host, log_format="json", **more).model_dump(exclude_none=True)
         variables = {Settings.variable(name): str(value) for name, value in values.items()}
+        self._ended = False
         self._process = subprocess.Popen(
             [str(Path(sys.executable).parent / "atdata-appview"), "run"],
-            env={**os.environ, **variables, "ATDATA_APPVIEW_LOG_FORMAT": "json", **environment},
+            env={**os.environ, **variables},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -101,7 +103,6 @@ class AppViewProcess:
         def found() -> bool:
             return any(line.get("event") == event for line in self.log) or self._ended
 
-        self._ended = False
         with self._news:
             assert self._news.wait_for(found, PATIENCE_S), f"no {event} in {self.log}"
         for line in self.log:

@@ -6,12 +6,11 @@ from typing import Any
 
 from atdata_indexer.fold import Change, Changes, Repo, Row
 from atdata_indexer.frames import Account
-from atdata_indexer.identity import Identity
+from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
 from atdata_indexer.ingest import Ingest
-
 from tests.contents import searchable
 
 ALICE = "did:plc:alicealicealicealicealic"
@@ -67,7 +66,7 @@ class SmallIndex:
 
     def handle(self, did: str, handle: str | None) -> None:
         """A resolved identity."""
-        self.ingest.apply([], [Identity(did, handle, None, None)], None)
+        self.ingest.apply([], [ResolvedIdentity(did, handle, None, None)], None)
 
     def views(self) -> Mapping[str, Any]:
         """Every searchable view by URI."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from atdata_indexer.index.query import Search
 
+from atdata_indexer.index.query import Search
 from tests.small_index import ALICE, BOB, SmallIndex, dataset, lens, schema
 
 PHOTO = schema().uri

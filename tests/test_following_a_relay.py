@@ -9,14 +9,14 @@ from typing import Any
 
 import libipld
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
 from atdata_indexer.daemon import Indexer
 from atdata_indexer.errors import FutureCursor
 from atdata_indexer.frames import Decoder
 from atdata_indexer.playback import IDENTITIES, RECORDING, Playback
 from atdata_indexer.sources.relay import RelaySource
 from atdata_indexer.sources.replay import read_recording
-from websockets.asyncio.server import ServerConnection, serve
-
 from tests.appview import PATIENCE_S, settings
 from tests.contents import stored
 
@@ -48,7 +48,7 @@ class Relay:
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[str]:
         async with serve(self._connected, "127.0.0.1", 0, compression=None) as server:
-            yield "127.0.0.1:{}".format(next(iter(server.sockets)).getsockname()[1])
+            yield f"127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 
 @asynccontextmanager

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.writer import CURRENT, current
-
 from tests.small_index import SmallIndex, dataset, schema
 
 PHOTO = schema().uri

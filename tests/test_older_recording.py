@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from atdata_indexer.playback import Playback
 from atdata_indexer.sources.replay import read_recording
 from atdata_schemas.records import KINDS
-
 from tests.appview import indexing
 from tests.contents import everything
 

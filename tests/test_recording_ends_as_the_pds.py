@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from atdata_indexer.playback import recorded
 
+from atdata_indexer.playback import recorded
 from tests.appview import indexing
 from tests.contents import quarantined, searchable, stored
 

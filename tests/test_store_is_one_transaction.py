@@ -5,9 +5,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+
 from atdata_indexer.errors import StoreError
 from atdata_indexer.index.store import Store
-
 from tests.contents import stored
 from tests.small_index import SmallIndex, dataset, schema
 

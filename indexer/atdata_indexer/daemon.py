@@ -23,8 +23,7 @@ from websockets.exceptions import WebSocketException
 
 from atdata_indexer.errors import FrameError, FutureCursor, StreamError
 from atdata_indexer.frames import Decoder, Event, Identity, event_micros
-from atdata_indexer.identity import Identity as Resolved
-from atdata_indexer.identity import IdentityResolver, IdentityUnavailable
+from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, ResolvedIdentity
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.tables import RecordStatus
@@ -81,7 +80,7 @@ class Indexer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting: deque[tuple[Event, int]] = deque()
         self._bytes = 0
-        self._resolved: list[Resolved] = []
+        self._resolved: list[ResolvedIdentity] = []
         self._read: int | None = None
         self._ended = False
         self._timed = 0.0
@@ -275,7 +274,7 @@ class Indexer:
                 self._resolve_soon(event.did)
 
     def _apply_now(
-        self, events: Sequence[Event], resolved: Sequence[Resolved], seq: int | None
+        self, events: Sequence[Event], resolved: Sequence[ResolvedIdentity], seq: int | None
     ) -> None:
         self._ingest.apply(events, resolved, seq)
         self.reader.refresh()

@@ -25,7 +25,7 @@ class IdentityUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ResolvedIdentity:
     """What a DID stands for now; `handle` only when verified both ways."""
 
     did: str
@@ -48,15 +48,15 @@ class IdentityResolver:
         await self._strangers.aclose()
         await self._trusted.aclose()
 
-    async def resolve(self, did: str) -> Identity:
+    async def resolve(self, did: str) -> ResolvedIdentity:
         """The identity of `did`. Raises IdentityUnavailable when it cannot be known now."""
         document = await self._document(did)
         if document is None or document.get("id") != did:
-            return Identity(did, None, None, None)
+            return ResolvedIdentity(did, None, None, None)
         handle = _claimed_handle(document)
         if handle is not None and await self._did_of(handle) != did:
             handle = None
-        return Identity(did, handle, _service(document), _key(document))
+        return ResolvedIdentity(did, handle, _service(document), _key(document))
 
     async def _document(self, did: str) -> Mapping[str, Any] | None:
         method, _, name = did.removeprefix("did:").partition(":")

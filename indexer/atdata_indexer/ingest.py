@@ -7,12 +7,12 @@ events → runs of commits, folded and committed with their cursor
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from atdata_indexer.fold import fold, touched
 from atdata_indexer.frames import Account, Commit, Event, Identity, Malformed, Sync
-from atdata_indexer.identity import Identity as Resolved
+from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
 
@@ -42,7 +42,9 @@ class Ingest:
         self.counts: Counter[str] = Counter()
         self._pruned = writer.seq
 
-    def apply(self, events: Sequence[Event], resolved: Iterable[Resolved], seq: int | None) -> int:
+    def apply(
+        self, events: Sequence[Event], resolved: Sequence[ResolvedIdentity], seq: int | None
+    ) -> int:
         """Make events and identities durable and searchable; `seq` is what the stream has reached.
 
         Returns the outbox seq that searches see. Raises StoreError; then nothing that was not
@@ -59,8 +61,8 @@ class Ingest:
             covered = run[-1].seq
         if seq is not None and seq > covered:
             self._store.save_cursor(self._source, seq, self._clock())
-        for one in resolved:
-            self._store.set_identity(one.did, one.handle, one.pds, one.signing_key)
+        if resolved:
+            self._store.set_identities(resolved)
         reached = self._writer.catch_up()
         if reached - self._pruned >= PRUNE_EVERY:
             self._store.prune_outbox(reached)

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from atdata_indexer.errors import StoreError
 from atdata_indexer.fold import Changes, Repo
+from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index import tables
 from atdata_indexer.index.sortkeys import unique_keys
 from atdata_indexer.index.tables import Link, RecordStatus, Stored
@@ -116,10 +117,7 @@ class Store:
             old = self._value("SELECT status FROM repos WHERE did = ?", [did])
             if old is not None and old != new:
                 self._db.execute("UPDATE repos SET status = ? WHERE did = ?", [new, did])
-                live = self._all(
-                    "SELECT uri, did, cid, rev, kind FROM records WHERE did = ? AND state = 'live'",
-                    [did],
-                )
+                live = self._in(tables.LIVE_OF, [did])
                 op = "show" if active else "hide"
                 if (old == "active") != active:
                     self._append((*row[:4], op) for row in live)
@@ -144,22 +142,20 @@ class Store:
             self._db.execute("UPDATE repos SET identity_due = true WHERE did = ?", [did])
             self._save_cursor(source, seq, now_us)
 
-    def set_identity(
-        self, did: str, handle: str | None, pds: str | None, signing_key: str | None
-    ) -> None:
-        """Store a resolved identity; a changed handle brings the repo's documents up to date."""
+    def set_identities(self, identities: Iterable[ResolvedIdentity]) -> None:
+        """Store resolved identities; a changed handle brings the repo's documents up to date."""
+        resolved = {one.did: one for one in identities}
         with self._transaction():
-            old = self._value("SELECT handle FROM repos WHERE did = ?", [did])
-            self._db.execute(
-                "UPDATE repos SET handle = ?, pds = ?, signing_key = ?, identity_due = false"
-                " WHERE did = ?",
-                [handle, pds, signing_key, did],
-            )
-            if old != handle:
-                live = self._all(
-                    "SELECT uri, did, cid, rev FROM records WHERE did = ? AND state = 'live'", [did]
+            held = dict(self._in("SELECT did, handle FROM repos WHERE did IN", resolved))
+            for one in resolved.values():
+                self._db.execute(
+                    "UPDATE repos SET handle = ?, pds = ?, signing_key = ?, identity_due = false"
+                    " WHERE did = ?",
+                    [one.handle, one.pds, one.signing_key, one.did],
                 )
-                self._append((*row, "refresh") for row in live)
+            moved = [did for did, handle in held.items() if handle != resolved[did].handle]
+            live = self._in(tables.LIVE_OF, moved)
+            self._append((*row[:4], "refresh") for row in live)
 
     def identities_due(self) -> list[str]:
         """The DIDs whose document must be read (again). Any thread."""

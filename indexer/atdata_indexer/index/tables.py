@@ -61,6 +61,8 @@ DELETE = {
 }
 
 
+LIVE_OF = "SELECT uri, did, cid, rev, kind FROM records WHERE state = 'live' AND did IN"
+
 DEPENDENTS = (
     "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND schema_uri IN",
     "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND target_uri IN",
