@@ -14,7 +14,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: .venv demo run test test-long lint format bench test-deps constraints clean help
+.PHONY: .venv demo run test test-long lint format reference bench test-deps constraints clean help
 
 # --- shell fragments --------------------------------------------------------------------------
 
@@ -105,6 +105,9 @@ format: .venv ## let ruff fix and format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+reference: .venv ## make docs/queries.md from the lexicons
+	@$(BIN)/python -m atdata_api.reference > docs/queries.md
+
 bench: .venv ## measure the firehose path (small)
 	@$(BIN)/python -m benchmarks.firehose --small $(ARGS)
 
@@ -128,7 +131,7 @@ test-deps: ## what the tests need beside Python: Node and the real PDS (Debian; 
 	if [ -n "$$missing" ]; then \
 		if [ "$$(node_major)" -ne 0 ] && ! good_node; then \
 			echo "The tests' PDS needs Node 20 or 22, and this is $$(node --version)." >&2; \
-			echo "Put one of those first on PATH (nodejs.org or NodeSource have packages)." >&2; exit 1; \
+			echo "Put one of those first on PATH." >&2; exit 1; \
 		fi; \
 		if ! command -v apt-get >/dev/null; then \
 			echo "Missing:$$missing. This target installs on Debian only; elsewhere install by hand: $$needs." >&2; exit 1; \
@@ -147,7 +150,7 @@ test-deps: ## what the tests need beside Python: Node and the real PDS (Debian; 
 				major=$${candidate%%.*}; \
 				case $$major in 20|21|22) ;; *) \
 					echo "The tests' PDS needs Node 20 or 22, and the system's package is $${candidate:-absent}." >&2; \
-					echo "Install one of those first (nodejs.org or NodeSource have packages), then run this again." >&2; exit 1;; \
+					echo "Install one of those first, then run this again." >&2; exit 1;; \
 				esac;; \
 			npm) if ! apt-cache show nodejs | grep -q '^Provides:.*npm'; then packages="$$packages npm"; fi;; \
 			*) packages="$$packages $$tool";; \

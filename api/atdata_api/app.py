@@ -31,6 +31,7 @@ def create_app(reader: Reader, ledger: Ledger) -> FastAPI:
         description="Search over typed ML datasets on the AT Protocol.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     add_error_bodies(app)
     families = (

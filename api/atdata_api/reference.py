@@ -1,0 +1,89 @@
+"""The reference of the queries, in Markdown, made from the lexicons: `python -m atdata_api.reference`."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from atdata_schemas.lexicon import Definition, lexicons
+
+_HEAD = """# Queries
+
+Made from the lexicons in `schemas/` by `make reference`; every query is `GET /xrpc/<name>`. A parameter marked * is
+required; arrays are repeated parameters. Failures are `{"error", "message"}`; besides those listed, any query can answer
+`InvalidRequest` (400) for a parameter that breaks its rule, and `IndexUnavailable` (503).
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    found = lexicons()
+    parts = [_HEAD]
+    for nsid in found.queries():
+        parts += _query(nsid, found.document(nsid)["defs"])
+    parts.append("## Views\n")
+    shared = found.document("app.bsky.atdata.defs")["defs"]
+    for name, definition in shared.items():
+        parts += _object(f"### {name}", definition)
+    return "\n".join(parts)
+
+
+def _query(nsid: str, definitions: Mapping[str, Definition]) -> Iterator[str]:
+    main = definitions["main"]
+    yield f"## {nsid}\n\n{main['description']}\n"
+    parameters = main.get("parameters", {})
+    if parameters.get("properties"):
+        yield _table("parameter", parameters)
+    yield from _object("Answers:", main["output"]["schema"])
+    for name, definition in definitions.items():
+        if name != "main":
+            yield from _object(f"`{name}`:", definition)
+    for error in main.get("errors", ()):
+        yield f"- `{error['name']}`: {error['description']}\n"
+
+
+def _object(title: str, definition: Definition) -> Iterator[str]:
+    yield f"{title} {definition.get('description', '')}".rstrip() + "\n"
+    yield _table("member", definition)
+
+
+def _table(what: str, definition: Definition) -> str:
+    required = definition.get("required", ())
+    lines = [f"| {what} | type | |", "|---|---|---|"]
+    for name, declared in definition.get("properties", {}).items():
+        mark = " *" if name in required and what == "parameter" else ""
+        absent = "" if name in required or what == "parameter" else "may be absent. "
+        about = absent + declared.get("description", "")
+        lines.append(f"| `{name}`{mark} | {_type(declared)} | {about.strip()} |")
+    return "\n".join(lines) + "\n"
+
+
+def _type(declared: Definition) -> str:
+    match declared["type"]:
+        case "array":
+            most = f", at most {declared['maxLength']}" if "maxLength" in declared else ""
+            return f"array of {_type(declared['items'])}{most}"
+        case "ref":
+            return f"`{str(declared['ref']).rpartition('#')[2]}`"
+        case "object":
+            return "object: " + ", ".join(f"`{name}`" for name in declared["properties"])
+        case "unknown":
+            return "object"
+        case kind:
+            return f"{kind}{_bounds(declared)}"
+
+
+def _bounds(declared: Mapping[str, Any]) -> str:
+    said = [str(declared["format"])] if "format" in declared else []
+    if "enum" in declared:
+        said.append(" / ".join(declared["enum"]))
+    if "maximum" in declared:
+        said.append(f"{declared.get('minimum', 0)} to {declared['maximum']}")
+    if "maxLength" in declared:
+        said.append(f"at most {declared['maxLength']} bytes")
+    if "default" in declared:
+        said.append(f"default {declared['default']}")
+    return f" ({', '.join(said)})" if said else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())
