@@ -1,4 +1,4 @@
-"""The reference of the queries, in Markdown, made from the lexicons: `python -m atdata_api.reference`."""
+"""The reference of the queries in Markdown, made from the lexicons (`make reference`)."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -8,9 +8,10 @@ from atdata_schemas.lexicon import Definition, lexicons
 
 _HEAD = """# Queries
 
-Made from the lexicons in `schemas/` by `make reference`; every query is `GET /xrpc/<name>`. A parameter marked * is
-required; arrays are repeated parameters. Failures are `{"error", "message"}`; besides those listed, any query can answer
-`InvalidRequest` (400) for a parameter that breaks its rule, and `IndexUnavailable` (503).
+Made from the lexicons in `schemas/` by `make reference`. Every query is `GET /xrpc/<name>`; a
+parameter marked * is required, arrays are repeated parameters. Failures are `{"error", "message"}`;
+besides those listed, any query can answer `InvalidRequest` (400) for a parameter that breaks its
+rule, and `IndexUnavailable` (503).
 """
 
 

@@ -99,23 +99,27 @@ class Decoder:
         """The sequence number of a frame (0 when it has none), and its event if it concerns us.
 
         Raises FrameError for bytes that are no event, StreamError and FutureCursor for error
-        frames.
+        frames. An event whose body breaks the protocol is Malformed and raises nothing: read
+        again from the cursor, it would only come again.
         """
         try:
             header, body = libipld.decode_dag_cbor_multi(frame)
             kind = header["t"] if header["op"] == 1 else None
-            if kind == "#commit":
-                seq, did, ops = body["seq"], body["repo"], body["ops"]
-                if did in self._tracked:
-                    return _seq(seq), _commit(body)
-                for op in ops:
-                    if op["path"].startswith(_PREFIXES):
-                        return _seq(seq), _commit(body)
-                return _seq(seq), None
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise FrameError(f"not an event: {type(error).__name__}: {str(error)[:200]}") from error
-        if not isinstance(body, Mapping):
+        if not isinstance(body, dict):
             raise FrameError("the body of an event is a map")
+        if kind == "#commit":
+            seq = _seq(body.get("seq"))
+            try:
+                if body["repo"] in self._tracked:
+                    return seq, _commit(body)
+                for op in body["ops"]:
+                    if op["path"].startswith(_PREFIXES):
+                        return seq, _commit(body)
+            except (TypeError, KeyError, AttributeError) as error:
+                return seq, _unreadable(seq, body.get("repo"), error)
+            return seq, None
         if kind is None:
             return self._control(header, body)
         return self._other(kind, body)
@@ -162,6 +166,12 @@ def _seq(value: object) -> int:
     if type(value) is int and 0 <= value <= _MAX_SEQ:
         return value
     raise FrameError("seq is not a positive 64-bit integer")
+
+
+def _unreadable(seq: int, did: object, error: Exception) -> Malformed:
+    """A commit with a field that is missing or of another type, wherever it was met."""
+    known = did if isinstance(did, str) and is_did(did) else None
+    return Malformed(seq, known, f"commit: {type(error).__name__}: {str(error)[:200]}")
 
 
 def _commit(body: Mapping[str, Any]) -> Commit | Malformed:

@@ -54,6 +54,8 @@ def read_car(car: bytes) -> Blocks:
     """Split a CAR v1 into its blocks and check the hash of each. Raises CommitError."""
     length, at = _varint(car, 0)
     at += length
+    if at > len(car):
+        raise CommitError("car", "the CAR is cut off")
     blocks: dict[bytes, bytes] = {}
     while at < len(car):
         length, at = _varint(car, at)
@@ -74,15 +76,18 @@ def read_record(block: bytes) -> Json:
     """The JSON form of a record block (https://atproto.com/specs/data-model).
 
     Bytes become `{"$bytes": …}`, links `{"$link": …}`. Raises RecordError (rules: `size`, `cbor`,
-    `data-model`, `canonical`, `depth`).
+    `data-model`, `canonical`).
     """
     if len(block) > MAX_RECORD_BYTES:
         raise RecordError("size", f"the record is larger than {MAX_RECORD_BYTES} bytes")
     try:
+        # Refuses every tag but 42 before cbor2 can act on one: some tags share values, and a few
+        # bytes of those stand for a list within itself, or for one of 2**60 items.
+        libipld.decode_dag_cbor(block)
         value = cbor2.loads(
             block, max_depth=MAX_DEPTH, allow_duplicate_keys=False, strict_hashable_types=True
         )
-    except (cbor2.CBORDecodeError, ValueError, OverflowError) as error:
+    except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise RecordError("cbor", f"not DAG-CBOR: {str(error)[:200]}") from error
     if not isinstance(value, dict):
         raise RecordError("data-model", "a record is a map")
@@ -107,6 +112,8 @@ def _json(value: object) -> Json:
         case dict():
             if not all(isinstance(key, str) for key in value):
                 raise RecordError("data-model", "a map has a key that is not a string")
+            if "$bytes" in value or "$link" in value:
+                raise RecordError("data-model", "a map poses as bytes or a link")
             return {key: _json(item) for key, item in value.items()}
         case cbor2.CBORTag(tag=42, value=bytes() as link) if link[:1] == b"\0":
             return {"$link": _link(link[1:])}

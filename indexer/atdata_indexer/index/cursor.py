@@ -1,6 +1,7 @@
 """The opaque paging token: versioned, bound to the search that made it, checked on the way in."""
 
 import json
+import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -41,11 +42,22 @@ def decode(token: str, identity: str) -> Position:
         raise InvalidCursor("cursor: not one of this service") from error
     if version != VERSION or bound != _bind(identity):
         raise InvalidCursor("cursor: made by another query")
-    if type(key) is not int or type(rank) is not int or not isinstance(score, int | float):
+    position = Position(key, rank, score, snapshot)
+    if not _sound(position) or encode(position, identity) != token:
         raise InvalidCursor("cursor: not one of this service")
-    if abs(key) > _MAX or not 0 <= rank <= _MAX or not isinstance(snapshot, str):
-        raise InvalidCursor("cursor: not one of this service")
-    return Position(key, rank, float(score), snapshot)
+    return position
+
+
+def _sound(position: Position) -> bool:
+    """Whether a position read from a token holds what it should, in bounds that searches bear."""
+    types = [type(part) for part in (position.key, position.rank, position.score)]
+    return (
+        types == [int, int, float]
+        and isinstance(position.snapshot, str)
+        and abs(position.key) < _MAX  # the keys beside it are asked for, and are 64 bits too
+        and 0 <= position.rank < _MAX
+        and math.isfinite(position.score)
+    )
 
 
 def _bind(identity: str) -> str:

@@ -20,7 +20,6 @@ LAYOUT = 1
 SENTINEL = "sentinel"
 INVALID_HANDLE = "handle.invalid"
 _STEMMED = "en_folded"
-_MAX_TERM = 64
 
 
 def schema() -> tantivy.Schema:
@@ -40,12 +39,14 @@ def schema() -> tantivy.Schema:
 
 
 def analyzer() -> tantivy.TextAnalyzer:
-    """Words, lower-cased, without accents, stemmed as English."""
+    """Words, without accents, lower-cased, stemmed as English.
+
+    Accents go first: lower-casing `İ` would leave a dot that no accent filter knows.
+    """
     return (
         tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-        .filter(tantivy.Filter.remove_long(_MAX_TERM))
-        .filter(tantivy.Filter.lowercase())
         .filter(tantivy.Filter.ascii_fold())
+        .filter(tantivy.Filter.lowercase())
         .filter(tantivy.Filter.stemmer("english"))
         .build()
     )

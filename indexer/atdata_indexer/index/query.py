@@ -4,6 +4,7 @@ tantivy's parser is recursive and knows field names: a few thousand parentheses 
 Here text is cut into words, at most MAX_WORDS of at most MAX_TEXT characters, without recursion.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,7 @@ class Search:
     @property
     def identity(self) -> str:
         """What a cursor of this search is bound to."""
-        parts = (self.kind, self.q, *sorted(self.tags), "", self.schema or "", self.author or "")
-        return "\0".join(parts)
+        return json.dumps([self.kind, self.q, sorted(self.tags), self.schema, self.author])
 
 
 def words(q: str, analyzer: tantivy.TextAnalyzer) -> list[str]:

@@ -4,6 +4,7 @@ A reader never touches DuckDB. It holds one snapshot, replaced as a whole by `re
 method works on the snapshot it started with, so a commit in between is never half seen.
 """
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ type Sort = Literal["relevance", "newest", "oldest"]
 
 MAX_DEPTH = 10_000
 """How deep a walk by relevance goes."""
+
+_MOST_TAGS = 100
+_SEGMENT_TAGS = 10_000
+"""How many tags of each segment are counted: with fewer, a tag spread thinly is undercounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Reader:
         self._schema = schema()
         self._analyzer = analyzer()
         self._now: _Snapshot | None = None
+        self._refreshing = threading.Lock()
 
     @property
     def seq(self) -> int:
@@ -64,11 +70,11 @@ class Reader:
 
     def refresh(self) -> int:
         """Look for a newer commit or generation; returns the seq that is searchable now."""
-        generation = current(self._folder)
-        if generation is None:
-            raise StoreError("there is no index yet")
-        now = self._now
-        with guarded("the index cannot be read"):
+        with self._refreshing, guarded("the index cannot be read"):
+            generation = current(self._folder)
+            if generation is None:
+                raise StoreError("there is no index yet")
+            now = self._now
             if now is not None and now.generation == generation:
                 index = now.index
                 index.reload()
@@ -76,9 +82,9 @@ class Reader:
                 index = open_index(str(self._folder / generation))
             searcher = index.searcher()
             epoch, seq = read_sentinel(searcher, self._schema)
-        if now is None or (seq, generation) != (now.seq, now.generation):
-            self._now = _Snapshot(index, searcher, generation, epoch, seq)
-        return seq
+            if now is None or (seq, generation) != (now.seq, now.generation):
+                self._now = _Snapshot(index, searcher, generation, epoch, seq)
+            return seq
 
     def search(
         self,
@@ -126,10 +132,12 @@ class Reader:
 
     def tags(self, limit: int) -> list[tuple[str, int]]:
         """The tags that most datasets carry, folded, with the number of datasets."""
-        request = {"tags": {"terms": {"field": "tag", "size": limit}}}
+        terms = {"field": "tag", "size": _MOST_TAGS, "segment_size": _SEGMENT_TAGS}
+        request = {"tags": {"terms": terms}}
         with guarded("the tags cannot be counted"):
             found = self._snapshot().searcher.aggregate(self._all(("kind", "dataset")), request)
-        return [(bucket["key"], int(bucket["doc_count"])) for bucket in found["tags"]["buckets"]]
+        counted = [(bucket["key"], int(bucket["doc_count"])) for bucket in found["tags"]["buckets"]]
+        return sorted(counted, key=lambda one: (-one[1], one[0]))[:limit]
 
     def counts(self) -> dict[str, int]:
         """How many records of each kind are searchable."""
@@ -197,7 +205,8 @@ class Reader:
 def _resume(searcher: tantivy.Searcher, query: tantivy.Query, after: Position, limit: int) -> int:
     """Where a walk by relevance goes on when the index has moved: behind the last hit shown.
 
-    Behind that very record if it is near where it was, else behind everything that scored higher.
+    Behind that very record if it is near where it was. If it is gone, where its successor is when
+    nothing else happened, but behind whatever scores higher and before whatever scores lower.
     Scores move with the index, so this is approximate, and said to be.
     """
     depth = min(after.rank + 4 * limit, MAX_DEPTH)
@@ -205,7 +214,9 @@ def _resume(searcher: tantivy.Searcher, query: tantivy.Query, after: Position, l
     keys = _keys(searcher, [address for _, address in hits])
     if after.key in keys:
         return keys.index(after.key) + 1
-    return sum(1 for score, _ in hits if score >= after.score)
+    above = sum(1 for score, _ in hits if score > after.score)
+    level = sum(1 for score, _ in hits if score >= after.score)
+    return min(max(after.rank - 1, above), level)
 
 
 def _keys(searcher: tantivy.Searcher, addresses: list[tantivy.DocAddress]) -> list[int]:
