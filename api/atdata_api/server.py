@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 
 from atdata_api.app import create_app
+from atdata_api.protocol import Protocol
 from atdata_indexer.daemon import Indexer
 from atdata_indexer.settings import Settings
 from atdata_indexer.sources import Source
@@ -49,6 +50,7 @@ class AppView:
                 app = create_app(indexer.reader, indexer)
                 config = uvicorn.Config(
                     app,
+                    http=Protocol,
                     log_config=None,
                     access_log=False,
                     lifespan="off",

@@ -1,32 +1,42 @@
 """Outgoing HTTP to hosts that strangers name: public addresses only, checked when connecting.
 
 A host name is resolved here and the connection goes to the very address that was judged, so a name
-that answers differently the second time gains nothing. No redirects; time and size are bounded.
+that answers differently the second time gains nothing. No redirects; time and size are bounded,
+and compressed answers refused, for a few kilobytes of one can fill the memory.
 """
 
 import asyncio
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpcore
 import httpx
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 256 * 1024
+_GLOBAL_UNICAST = ip_network("2000::/3")
+_NAT64 = ip_network("64:ff9b::/96")
 
 
 class ForbiddenHost(httpx.ConnectError):
-    """The host has no public address (or the scheme is not https)."""
+    """The host has no public address (or is no host at all, or the scheme is not https)."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is of the public internet; a mapped one counts as what it maps."""
+    """Whether an IP address is of the public internet.
+
+    An IPv6 address that leads to an IPv4 one counts as that; any other must be global unicast.
+    """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if ip in _NAT64:
+            inner = IPv4Address(int(ip) & 0xFFFF_FFFF)
         if inner:
             ip = inner
+        elif ip not in _GLOBAL_UNICAST:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -49,7 +59,7 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(str(error)) from error
         addresses = [str(entry[4][0]) for entry in found]
         if not addresses or not all(is_public(address) for address in addresses):
-            raise httpcore.ConnectError(f"{host} is not a public address")
+            raise ForbiddenHost(f"{host} is not a public address")
         return await self._inner.connect_tcp(
             addresses[0], port, timeout, local_address, socket_options
         )
@@ -85,11 +95,26 @@ def strangers_client(user_agent: str, *, allow_private: bool = False) -> httpx.A
 
 
 async def fetch(client: httpx.AsyncClient, url: str) -> httpx.Response:
-    """GET `url`, at most MAX_BYTES of it. Raises httpx.HTTPError, also for a longer body."""
-    async with asyncio.timeout(2 * TIMEOUT_S), client.stream("GET", url) as response:
-        body = bytearray()
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > MAX_BYTES:
-                raise httpx.DecodingError("the answer is too long", request=response.request)
-        return httpx.Response(response.status_code, content=bytes(body), request=response.request)
+    """GET `url`, at most MAX_BYTES of it.
+
+    Raises httpx.HTTPError, also for a longer body and for a host that cannot be one; TimeoutError.
+    """
+    plain = {"Accept-Encoding": "identity"}
+    try:
+        async with (
+            asyncio.timeout(2 * TIMEOUT_S),
+            client.stream("GET", url, headers=plain) as response,
+        ):
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise httpx.DecodingError("the answer is compressed", request=response.request)
+            body = bytearray()
+            async for part in response.aiter_raw():
+                body += part
+                if len(body) > MAX_BYTES:
+                    raise httpx.DecodingError("the answer is too long", request=response.request)
+            return httpx.Response(
+                response.status_code, content=bytes(body), request=response.request
+            )
+    except (httpx.InvalidURL, UnicodeError) as error:
+        # UnicodeError: what the encodings of host names (IDNA) raise, httpx's and the system's.
+        raise ForbiddenHost(f"no host: {url[:200]!r}: {error}") from error

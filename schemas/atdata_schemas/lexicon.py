@@ -26,14 +26,31 @@ type Definition = Mapping[str, Any]
 NULLABLE_ITEMS = frozenset({"app.bsky.atdata.schema#ndarray.shape"})
 MAX_INTEGER = 2**53 - 1
 _INTEGER = re.compile(r"-?[0-9]{1,16}")
+_KEYWORDS: Mapping[str, frozenset[str]] = {
+    "array": frozenset({"items", "maxLength", "minLength"}),
+    "blob": frozenset(),
+    "boolean": frozenset({"default"}),
+    "bytes": frozenset({"maxLength", "minLength"}),
+    "cid-link": frozenset(),
+    "integer": frozenset({"default", "enum", "maximum", "minimum"}),
+    "object": frozenset({"nullable", "properties", "required"}),
+    "query": frozenset({"errors", "output", "parameters"}),
+    "record": frozenset({"key", "record"}),
+    "ref": frozenset({"ref"}),
+    "string": frozenset(
+        {"const", "default", "enum", "format", "knownValues", "maxLength", "minLength"}
+    ),
+    "union": frozenset({"closed", "refs"}),
+    "unknown": frozenset(),
+}
 _RECORD_KEYS: dict[str, Callable[[str], bool]] = {"tid": is_tid, "any": is_record_key}
 
 
 class Lexicons:
     """A closed set of lexicon documents and the checks they define.
 
-    Raises LexiconError at once for a document that uses a type, format or reference this
-    validator does not know, so that nothing passes because it was not understood.
+    Raises LexiconError at once for a document that uses a type, keyword, format or reference
+    this validator does not know, so that nothing passes because it was not understood.
     """
 
     def __init__(self, documents: Iterable[Definition], nullable_items: Iterable[str] = ()) -> None:
@@ -149,12 +166,17 @@ class Lexicons:
             inner.append(definition["output"]["schema"])
         elif kind not in self._checks:
             raise LexiconError(f"{where}: unknown type {kind!r}")
+        unknown = definition.keys() - _KEYWORDS[kind] - {"type", "description"}
+        if unknown:
+            raise LexiconError(f"{where}: unknown keyword {min(unknown)!r} of {kind}")
         if kind == "array":
             inner = [definition["items"]]
         if kind == "string" and definition.get("format", "did") not in FORMATS:
             raise LexiconError(f"{where}: unknown format {definition['format']!r}")
         for ref in [definition["ref"]] if kind == "ref" else definition.get("refs", ()):
-            self._resolve(nsid, ref)
+            _, _, target = self._resolve(nsid, ref)
+            if target.get("type") not in self._checks:
+                raise LexiconError(f"{where}: {ref} is a {target.get('type')}, not a value")
         for child in inner:
             self._inspect(nsid, child, where)
 
@@ -162,7 +184,7 @@ class Lexicons:
         self._checks[definition["type"]](nsid, definition, value, path)
 
     def _object(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, dict):
+        if not _is_object(value):
             raise ValidationError(path, "type", "not an object")
         prefix = f"{path}." if path else ""
         for name in definition.get("required", ()):
@@ -199,7 +221,8 @@ class Lexicons:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValidationError(path, "type", "not an integer")
         if value < definition.get("minimum", -MAX_INTEGER):
-            raise ValidationError(path, "minimum", f"less than {definition.get('minimum')}")
+            limit = definition.get("minimum", -MAX_INTEGER)
+            raise ValidationError(path, "minimum", f"less than {limit}")
         if value > definition.get("maximum", MAX_INTEGER):
             limit = definition.get("maximum", MAX_INTEGER)
             raise ValidationError(path, "maximum", f"greater than {limit}")
@@ -226,7 +249,7 @@ class Lexicons:
         self._cid_link(nsid, definition, value.get("ref"), f"{path}.ref")
 
     def _unknown(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, dict):
+        if not _is_object(value):
             raise ValidationError(path, "type", "not an object")
 
     def _ref(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
@@ -237,6 +260,7 @@ class Lexicons:
         if not isinstance(value, dict):
             raise ValidationError(path, "type", "not an object")
         members: dict[str, tuple[str, Definition]] = {}
+        told_by = "$type"
         for ref in definition["refs"]:
             base, name, member = self._resolve(nsid, ref)
             kind = member.get("properties", {}).get("kind", {}).get("const")
@@ -277,6 +301,15 @@ def _walk(folder: Traversable) -> Iterable[Traversable]:
             yield from _walk(entry)
         elif entry.name.endswith(".json"):
             yield entry
+
+
+def _is_object(value: Json) -> bool:
+    """Whether a value is an object of the data model: bytes, links and blobs look like one."""
+    return (
+        isinstance(value, dict)
+        and not value.keys() & {"$bytes", "$link"}
+        and value.get("$type") != "blob"
+    )
 
 
 def _param(declared: Definition, text: str, path: str) -> str | int | bool:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
+from websockets.typing import BytesLike
 
 MAX_FRAME_BYTES = 5 * 1024 * 1024 + 4096
 PATH = "/xrpc/com.atproto.sync.subscribeRepos"
@@ -64,28 +65,37 @@ class RelaySource:
 
 
 class _Connection(ClientConnection):
-    """Collects whole binary messages until `take` fetches them all."""
+    """Collects whole binary messages until `take` fetches them all.
+
+    `process_event` runs for every frame of the network's traffic: each attribute counts.
+    """
 
     def __init__(self, *args: Any, buffer_bytes: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limit = buffer_bytes
         self._waiting: list[bytes] = []
         self._bytes = 0
-        self._fragments: list[bytes] = []
+        self._fragments: list[BytesLike] = []
         self._ready = asyncio.Event()
+        self._wanted = False
         self._paused = False
 
     def process_event(self, event: Event) -> None:
         """Called by websockets for the handshake's answer and for each frame."""
-        if self.response is not None and isinstance(event, Frame):
-            if event.opcode is Opcode.BINARY or event.opcode is Opcode.CONT:
-                self._collect(event)
-                return
-            if event.opcode is Opcode.TEXT:
-                # Not of this protocol: handed on, so that decoding it fails loudly.
-                self._put(bytes(event.data))
-                return
-        super().process_event(event)
+        if event.__class__ is not Frame:
+            super().process_event(event)
+        elif event.opcode is Opcode.BINARY and event.fin:
+            self._put(event.data)
+        elif event.opcode is Opcode.BINARY or event.opcode is Opcode.CONT:
+            self._fragments.append(event.data)
+            if event.fin:
+                self._put(b"".join(self._fragments))
+                self._fragments = []
+        elif event.opcode is Opcode.TEXT:
+            # Not of this protocol: handed on, so that decoding it fails loudly.
+            self._put(event.data)
+        else:
+            super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio at the end of the connection."""
@@ -97,10 +107,10 @@ class _Connection(ClientConnection):
 
         Raises ConnectionClosedError when it ended without a proper close.
         """
-        if not self._waiting:
+        if not self._waiting and not self.connection_lost_waiter.done():
             self._ready.clear()
-            if not self.connection_lost_waiter.done():
-                await self._ready.wait()
+            self._wanted = True
+            await self._ready.wait()
         chunk, self._waiting, self._bytes = self._waiting, [], 0
         if self._paused:
             self._paused = False
@@ -109,19 +119,13 @@ class _Connection(ClientConnection):
             raise self.protocol.close_exc
         return chunk
 
-    def _collect(self, frame: Frame) -> None:
-        if frame.fin and not self._fragments:
-            self._put(bytes(frame.data))
-            return
-        self._fragments.append(bytes(frame.data))
-        if frame.fin:
-            self._put(b"".join(self._fragments))
-            self._fragments = []
-
-    def _put(self, message: bytes) -> None:
+    def _put(self, data: BytesLike) -> None:
+        message = bytes(data)  # here, where it is still in the processor's cache
         self._waiting.append(message)
         self._bytes += len(message)
-        self._ready.set()
+        if self._wanted:
+            self._wanted = False
+            self._ready.set()
         if self._bytes > self._limit and not self._paused:
             self._paused = True
             self.transport.pause_reading()
