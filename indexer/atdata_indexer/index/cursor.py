@@ -1,7 +1,6 @@
 """The opaque paging token: versioned, bound to the search that made it, checked on the way in."""
 
 import json
-import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -16,11 +15,10 @@ class InvalidCursor(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last hit of a page: its unique key and, by relevance, its rank, score and snapshot."""
+    """The last hit of a page: its unique key and, by relevance, its rank and snapshot."""
 
     key: int
     rank: int = 0
-    score: float = 0.0
     snapshot: str = ""
 
 
@@ -28,7 +26,7 @@ def encode(position: Position, identity: str) -> str:
     """The token for `position` in the walk that `identity` names."""
     parts = [VERSION, _bind(identity), position.key]
     if position.rank:
-        parts += [position.rank, position.score, position.snapshot]
+        parts += [position.rank, position.snapshot]
     return urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
@@ -37,12 +35,12 @@ def decode(token: str, identity: str) -> Position:
     try:
         text = urlsafe_b64decode(token + "=" * (-len(token) % 4))
         version, bound, key, *ranked = json.loads(text)
-        rank, score, snapshot = ranked or (0, 0.0, "")
+        rank, snapshot = ranked or (0, "")
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidCursor("cursor: not one of this service") from error
     if version != VERSION or bound != _bind(identity):
         raise InvalidCursor("cursor: made by another query")
-    position = Position(key, rank, score, snapshot)
+    position = Position(key, rank, snapshot)
     if not _sound(position) or encode(position, identity) != token:
         raise InvalidCursor("cursor: not one of this service")
     return position
@@ -50,13 +48,12 @@ def decode(token: str, identity: str) -> Position:
 
 def _sound(position: Position) -> bool:
     """Whether a position read from a token holds what it should, in bounds that searches bear."""
-    types = [type(part) for part in (position.key, position.rank, position.score)]
     return (
-        types == [int, int, float]
-        and isinstance(position.snapshot, str)
+        type(position.key) is int
+        and type(position.rank) is int
+        and type(position.snapshot) is str
         and abs(position.key) < _MAX  # the keys beside it are asked for, and are 64 bits too
         and 0 <= position.rank < _MAX
-        and math.isfinite(position.score)
     )
 
 

@@ -65,8 +65,15 @@ def fold_tag(tag: str) -> str:
 
 
 def normalise(text: str) -> str:
-    """Text as it is given to the analyser, on both sides."""
-    return unicodedata.normalize("NFKC", text)
+    """Text as it is given to the analyser, on both sides.
+
+    Marks that do not combine into one character (`ẹ̀`, a lower-cased `İ`) are dropped, because the
+    analyser would part the word there; what it takes for accents it removes itself.
+    """
+    if text.isascii():
+        return text
+    composed = unicodedata.normalize("NFKC", text)
+    return "".join(character for character in composed if not unicodedata.combining(character))
 
 
 def document(stored: Stored) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Reader:
         """A page of `search`. Raises InvalidCursor for a cursor of another walk.
 
         Date sorts page by unique keys and stay complete while records come and go. Relevance pages
-        by rank while the index stands still and goes on behind the last score when it moved.
+        by rank while the index stands still and goes on behind the last hit when it moved.
         """
         terms = words(search.q, self._analyzer)
         if search.q.strip() and not terms:
@@ -183,13 +183,12 @@ class Reader:
         if wanted <= 0:
             return [], None
         hits = snapshot.searcher.search(query, wanted, count=False, offset=start).hits
-        if len(hits) <= limit:
-            return [address for _, address in hits], None
-        page = hits[:limit]
-        score, address = page[-1]
-        key = _keys(snapshot.searcher, [address])[0]
-        following = Position(key, start + limit, score, snapshot.name)
-        return [address for _, address in page], following
+        addresses = [address for _, address in hits]
+        if len(addresses) <= limit:
+            return addresses, None
+        page = addresses[:limit]
+        key = _keys(snapshot.searcher, page[-1:])[0]
+        return page, Position(key, start + limit, snapshot.name)
 
     def _all(self, *terms: tuple[str, str]) -> tantivy.Query:
         queries = [tantivy.Query.term_query(self._schema, *term, "basic") for term in terms]
@@ -205,18 +204,15 @@ class Reader:
 def _resume(searcher: tantivy.Searcher, query: tantivy.Query, after: Position, limit: int) -> int:
     """Where a walk by relevance goes on when the index has moved: behind the last hit shown.
 
-    Behind that very record if it is near where it was. If it is gone, where its successor is when
-    nothing else happened, but behind whatever scores higher and before whatever scores lower.
-    Scores move with the index, so this is approximate, and said to be.
+    Behind that very record if it is near where it was; if it is gone, at its rank, where its
+    successor has moved up to. Its score would not help: every commit shifts all scores a little.
     """
     depth = min(after.rank + 4 * limit, MAX_DEPTH)
     hits = searcher.search(query, depth, count=False).hits
     keys = _keys(searcher, [address for _, address in hits])
     if after.key in keys:
         return keys.index(after.key) + 1
-    above = sum(1 for score, _ in hits if score > after.score)
-    level = sum(1 for score, _ in hits if score >= after.score)
-    return min(max(after.rank - 1, above), level)
+    return max(0, after.rank - 1)
 
 
 def _keys(searcher: tantivy.Searcher, addresses: list[tantivy.DocAddress]) -> list[int]:

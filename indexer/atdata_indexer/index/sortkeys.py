@@ -10,8 +10,8 @@ def unique_keys(
     """A key for each URI, unlike any other: its time in microseconds, moved a little if taken.
 
     `taken` says which of some keys are in use already. A key that is taken moves by a hash of its
-    URI, ten times as far each round, so that no flood of equal times is slow and records of one
-    instant end in the same order whichever came first, but for the first.
+    URI, ten times as far each round, so that no flood of equal times is slow. What came first keeps
+    its place: the order of records of one instant depends on the order they came in.
     """
     keys: dict[str, int] = {}
     used: set[int] = set()

@@ -1,0 +1,1 @@
+"""Programs that measure the project, on streams and repos they make up themselves."""
