@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from atdata_api.server import AppView
 from atdata_client import IndexClient
 from atdata_client.index import Sort
+from atdata_client.tables import dataset_table
 from atdata_indexer.daemon import Indexer
 from atdata_indexer.playback import Playback, recorded
 from atdata_indexer.settings import Settings
@@ -100,14 +100,8 @@ def _search(url: str, console: Console) -> bool:
                 question.q, tags=question.tags, sort=question.sort, limit=5
             )
             rows = list(found)
-            table = Table(title=f"{question.title} ({found.total} found)", title_justify="left")
-            for heading in ("name", "author", "schema", "tags"):
-                table.add_column(heading, overflow="fold")
-            for one in rows:
-                schema = f"{one.schema.name} {one.schema.version}" if one.schema.name else "missing"
-                tags = ", ".join(one.record.get("tags", ()))
-                table.add_row(one.record["name"], one.author.handle, schema, tags)
-            console.print(table)
+            title = f"{question.title} ({found.total} found)"
+            console.print(dataset_table(rows, title=title))
             if len(rows) < MINIMUM:
                 console.print(f"[red]{question.title}: fewer than {MINIMUM} found[/red]")
                 enough = False

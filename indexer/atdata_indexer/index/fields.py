@@ -34,7 +34,7 @@ def schema() -> tantivy.Schema:
     builder.add_text_field("tag", tokenizer_name="raw", index_option="basic", fast=True)
     builder.add_text_field("text", tokenizer_name=_STEMMED, index_option="position")
     builder.add_integer_field("created", indexed=True, fast=True)
-    builder.add_text_field("view", stored=True, tokenizer_name="raw", index_option="basic")
+    builder.add_bytes_field("view", stored=True)  # a text field would be indexed as well
     return builder.build()
 
 
@@ -89,7 +89,7 @@ def document(stored: Stored) -> dict[str, Any]:
         "did": stored.did,
         "text": [normalise(text) for text in texts if text],
         "created": stored.sort_created,
-        "view": json.dumps(view(stored, record), ensure_ascii=False, separators=(",", ":")),
+        "view": json.dumps(view(stored, record), ensure_ascii=False).encode(),
     }
     if stored.handle is not None:
         fields["handle"] = stored.handle
@@ -102,7 +102,7 @@ def document(stored: Stored) -> dict[str, Any]:
 
 def sentinel(epoch: str, seq: int) -> dict[str, Any]:
     """The document that says how far the index has come, committed with what it speaks of."""
-    state = json.dumps({"epoch": epoch, "seq": seq})
+    state = json.dumps({"epoch": epoch, "seq": seq}).encode()
     return {"kind": SENTINEL, "uri": SENTINEL, "view": state}
 
 

@@ -225,4 +225,4 @@ def _count(searcher: tantivy.Searcher, query: tantivy.Query) -> int:
 
 
 def _view(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:
-    return str(searcher.doc(address).get_first("view"))
+    return bytes(searcher.doc(address).get_first("view") or b"").decode()

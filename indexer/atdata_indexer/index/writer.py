@@ -173,7 +173,7 @@ def read_sentinel(searcher: tantivy.Searcher, layout: tantivy.Schema) -> tuple[s
     hits = searcher.search(query, limit=1, count=False).hits
     if not hits:
         raise StoreError("the index holds no sentinel")
-    state = json.loads(str(searcher.doc(hits[0][1]).get_first("view")))
+    state = json.loads(bytes(searcher.doc(hits[0][1]).get_first("view") or b""))
     return state["epoch"], state["seq"]
 
 

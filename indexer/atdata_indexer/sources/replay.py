@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
@@ -45,14 +46,15 @@ class ReplaySource:
 
 
 def read_recording(path: Path) -> Iterator[bytes]:
-    """The frames of a recording in order. Raises FrameError when the file is cut off."""
+    """The frames of a recording in order. Raises FrameError when the file is cut off or damaged."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as file:
-        while head := file.read(4):
-            if len(head) < 4:
-                raise FrameError(f"{path.name} is cut off")
-            (length,) = struct.unpack(">I", head)
-            frame = file.read(length) if length <= MAX_FRAME_BYTES else b""
-            if len(frame) != length:
-                raise FrameError(f"{path.name} is cut off or not a recording")
-            yield frame
+        try:
+            while head := file.read(4):
+                (length,) = struct.unpack(">I", head)
+                frame = file.read(length) if length <= MAX_FRAME_BYTES else b""
+                if len(frame) != length:
+                    raise FrameError(f"{path.name} is cut off or not a recording")
+                yield frame
+        except (struct.error, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise FrameError(f"{path.name} is cut off or damaged: {error}") from error
