@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,17 @@ from typing import Any
 from anyio.from_thread import start_blocking_portal
 
 from atdata_api.server import AppView
+from atdata_indexer.admin_client import AdminClient
 from atdata_indexer.daemon import Indexer
+from atdata_indexer.overview import Overview
 from atdata_indexer.playback import Playback
 from atdata_indexer.settings import Settings
 
 PATIENCE_S = 60.0
 """How long a condition may take on a slow machine before a test calls it broken."""
+
+
+PROGRAM = str(Path(sys.executable).parent / "atdata-appview")
 
 
 def settings(data_dir: Path, host: str, **more: Any) -> Settings:
@@ -79,14 +85,16 @@ def serving(playback: Playback, data_dir: Path, **more: Any) -> Iterator[AppView
 
 
 class AppViewProcess:
-    """`atdata-appview run` in a process of its own; `url` once it serves."""
+    """`atdata-appview run` (or `index`, `serve`) in a process of its own; `url` once it serves."""
 
-    def __init__(self, data_dir: Path, host: str, **more: Any) -> None:
+    def __init__(
+        self, data_dir: Path, host: str, *, command: Sequence[str] = ("run",), **more: Any
+    ) -> None:
         values = settings(data_dir, host, log_format="json", **more).model_dump(exclude_none=True)
         variables = {Settings.variable(name): str(value) for name, value in values.items()}
         self._ended = False
         self._process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "atdata-appview"), "run"],
+            [PROGRAM, *command],
             env={**os.environ, **variables},
             stderr=subprocess.PIPE,
             text=True,
@@ -95,7 +103,8 @@ class AppViewProcess:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url: str = self.wait_for_log("serving")["url"]
+        started = self.wait_for_log("indexing" if command[0] == "index" else "serving")
+        self.url: str = started.get("url", "")
 
     def wait_for_log(self, event: str) -> dict[str, Any]:
         """The first log line `event`; fails when the process ends or takes too long."""
@@ -109,6 +118,11 @@ class AppViewProcess:
             if line.get("event") == event:
                 return line
         raise AssertionError(f"the process ended before {event}: {self.log}")
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
 
     def kill(self) -> None:
         """`kill -9`, by the process's own handle."""
@@ -144,3 +158,59 @@ class AppViewProcess:
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+
+def operator(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an operator's command on a data directory, as an operator would."""
+    variables = {Settings.variable("data_dir"): str(data_dir)}
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+
+
+def settled(client: AdminClient, playback: Playback) -> Overview:
+    """The overview once all that `playback` holds is searchable, the authors' identities too."""
+
+    def found() -> Overview | None:
+        overview = client.overview()
+        at = overview.sources[0].cursor
+        is_settled = (
+            at == playback.last_seq
+            and not overview.census.identities_due
+            and overview.index_seq == overview.census.head
+        )
+        return overview if is_settled else None
+
+    overview = wait_until(found)
+    assert overview is not None
+    return overview
+
+
+def answer_of(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
+    """The JSON that a command printed, which must have ended with this code."""
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def playing(playback: Playback) -> Iterator[str]:
+    """A playback served in a thread beside the test; gives `127.0.0.1:port`."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(playback.serve()) as host,
+    ):
+        yield host
+
+
+def wait_until[T](holds: Callable[[], T]) -> T:
+    """Wait until `holds` gives something true; what it gave."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := holds():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{holds} did not come true")

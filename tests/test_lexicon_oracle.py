@@ -250,7 +250,7 @@ VALID = st.one_of(
 
 
 @given(record=VALID)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_both_accept_every_record_made_by_the_rules(other: Base, record: dict[str, Any]) -> None:
     nsid = record["$type"]
     assert parse_record(nsid, RKEY, record).name == record["name"]
@@ -286,7 +286,7 @@ WRONG = st.one_of(
 
 
 @given(record=VALID, wrong=WRONG, data=st.data())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_both_say_the_same_of_a_record_with_anything_put_into_one_place(
     other: Base, record: dict[str, Any], wrong: Any, data: st.DataObject
 ) -> None:
@@ -300,14 +300,14 @@ def test_both_say_the_same_of_a_record_with_anything_put_into_one_place(
         assert rule in {"union", None}
     elif (nsid, place) in UNKNOWNS and wrong is not None:
         assert rule == (None if wrong == {} else "type")
-    elif UNIONS.fullmatch(place) and isinstance(wrong, str) and wrong:
+    elif UNIONS.fullmatch(place) and isinstance(wrong, str):
         assert rule == "type"
     else:
         assert other_refuses(other, nsid, changed) == (rule is not None), (place, wrong, rule)
 
 
 @given(record=VALID, data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_both_miss_whatever_must_be_there(
     other: Base, record: dict[str, Any], data: st.DataObject
 ) -> None:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atdata_indexer.daemon import Indexer
 from atdata_indexer.errors import FrameError, StreamError
 from atdata_indexer.frames import Decoder
 from atdata_indexer.sources.relay import MAX_FRAME_BYTES
 from atdata_indexer.sources.replay import ReplaySource, read_recording
+from tests.appview import settings as following
 from tests.builders import (
     account_frame,
     commit_frame,
@@ -212,3 +214,17 @@ async def test_a_cut_off_recording_is_played_up_to_the_last_whole_chunk(tmp_path
     assert seqs(chunks) == list(range(1, 193))
     with pytest.raises(FrameError):
         await anext(source)
+
+
+async def test_a_damaged_recording_stops_the_indexer_instead_of_being_read_for_ever(
+    tmp_path: Path,
+) -> None:
+    """What came before the damage is indexed; then the error says what is wrong."""
+    damaged = tmp_path / "damaged.bin"
+    write_recording(damaged, recorded_frames()[:200])
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    source = ReplaySource(damaged)
+    async with Indexer.open(following(tmp_path, "127.0.0.1:9"), source) as indexer:
+        with pytest.raises(ExceptionGroup) as stopped:
+            await indexer.run()
+    assert stopped.group_contains(FrameError)

@@ -1,4 +1,4 @@
-"""The server's commands: `atdata-appview run` and `atdata-appview demo`.
+"""The server's commands: `atdata-appview run`, its halves `index` and `serve`, and `demo`.
 
 Exit codes: 0 done; 1 the demo's searches found too little; 2 bad settings or arguments; 3 the
 service could not start or had to stop (the log says why).
@@ -21,21 +21,36 @@ from atdata_indexer.settings import Settings
 
 def run(argv: list[str]) -> int:
     """Index the network and answer queries until stopped."""
-    lines = [
-        f"  {Settings.variable(name):32} {field.description} [{_shown(field.default)}]"
-        for name, field in Settings.model_fields.items()
-    ]
-    parser = argparse.ArgumentParser(
-        "atdata-appview run",
-        description="Index the network and answer queries, until SIGTERM or Ctrl-C.",
-        epilog="settings, all from the environment:\n" + "\n".join(lines),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    _parser("run", "Index the network and answer queries, until SIGTERM or Ctrl-C.").parse_args(
+        argv
     )
+    from atdata_api import server
+
+    settings = read_settings()
+    return 2 if settings is None else _until_done(server.run(settings))
+
+
+def index(argv: list[str]) -> int:
+    """Index the network until stopped, and answer only this machine's `serve` and operator."""
+    parser = _parser("index", "Index the network, until SIGTERM or Ctrl-C; `serve` answers.")
     parser.parse_args(argv)
     from atdata_api import server
 
-    settings = _settings()
-    return 2 if settings is None else _until_done(server.run(settings))
+    settings = read_settings()
+    return 2 if settings is None else _until_done(server.index(settings))
+
+
+def serve(argv: list[str]) -> int:
+    """Answer queries over an index that `atdata-appview index` keeps, until stopped."""
+    parser = _parser("serve", "Answer queries over the index that `index` keeps on this machine.")
+    parser.add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="processes that answer [1]"
+    )
+    workers = parser.parse_args(argv).workers
+    from atdata_api import serve
+
+    settings = read_settings()
+    return 2 if settings is None else _until_done(serve.serve(settings, workers))
 
 
 def demo(argv: list[str]) -> int:
@@ -50,12 +65,33 @@ def demo(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     from atdata_api.demo import play
 
-    settings = _settings(log_level="warning", port=0)
+    settings = read_settings(log_level="warning", port=0)
     leave = arguments.exit or os.environ.get("DEMO_EXIT") == "1"
     return 2 if settings is None else _until_done(play(settings, stay=not leave))
 
 
-def _settings(**defaults: Any) -> Settings | None:
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The parser of a command that reads every setting."""
+    lines = [
+        f"  {Settings.variable(name):32} {field.description} [{_shown(field.default)}]"
+        for name, field in Settings.model_fields.items()
+    ]
+    return argparse.ArgumentParser(
+        f"atdata-appview {name}",
+        description=description,
+        epilog="settings, all from the environment:\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _workers(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 256:
+        raise ValueError
+    return count
+
+
+def read_settings(**defaults: Any) -> Settings | None:
     """The settings of this process; `defaults` give way to what the environment says."""
     unset = {k: v for k, v in defaults.items() if Settings.variable(k) not in os.environ}
     try:

@@ -8,7 +8,10 @@ from atdata_indexer.index.tables import RecordStatus
 
 
 class Ledger(Protocol):
-    """The indexer as the API sees it. Methods may be called from any thread."""
+    """The indexer as the API sees it: in this process, or behind its admin socket.
+
+    Methods may be called from any thread and raise IndexerUnavailable when it does not answer.
+    """
 
     def record_status(self, uri: str) -> RecordStatus:
         """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""

@@ -11,7 +11,8 @@ _HEAD = """# Queries
 Made from the lexicons in `schemas/` by `make reference`. Every query is `GET /xrpc/<name>`; a
 parameter marked * is required, arrays are repeated parameters. Failures are `{"error", "message"}`;
 besides those listed, any query can answer `InvalidRequest` (400) for a parameter that breaks its
-rule, and `IndexUnavailable` (503).
+rule, and `IndexUnavailable` (503). Where the API runs apart from the indexer, `getRecordStatus` and
+`describeService` answer `IndexerUnavailable` (503) while that is down.
 """
 
 

@@ -1,26 +1,22 @@
-"""The whole AppView in one process: indexer and API on one event loop."""
+"""The whole AppView in one process, indexer and API on one event loop; and the indexer alone."""
 
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 import uvicorn
 
+from atdata_api import metrics
 from atdata_api.app import create_app
 from atdata_api.protocol import Protocol
+from atdata_indexer.admin import admin_socket
 from atdata_indexer.daemon import Indexer
+from atdata_indexer.http_server import Server
 from atdata_indexer.settings import Settings
 from atdata_indexer.sources import Source
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone: uvicorn would raise them again before the store is closed."""
-        yield
 
 
 class AppView:
@@ -45,23 +41,19 @@ class AppView:
         Gives the AppView and the task that serves: it ends when `stop` was called, or with the
         error that stopped the indexer. Raises StoreError and OSError when it cannot start.
         """
-        with _listen(settings.host, settings.port) as listener:
-            async with Indexer.open(settings, source) as indexer:
-                app = create_app(indexer.reader, indexer)
-                config = uvicorn.Config(
-                    app,
-                    http=Protocol,
-                    log_config=None,
-                    access_log=False,
-                    lifespan="off",
-                    timeout_graceful_shutdown=5,
-                )
-                server = _Server(config)
-                host, port = listener.getsockname()[:2]
-                view = cls(indexer, server, f"http://{host}:{port}")
+        with listen(settings.host, settings.port) as listener:
+            async with (
+                Indexer.open(settings, source) as indexer,
+                admin_socket(settings.data_dir, indexer),
+            ):
+                registry = metrics.of_indexer(indexer)
+                app = metrics.Measured(create_app(indexer.reader, indexer), registry)
+                server = Server(app, http=Protocol)
+                view = cls(indexer, server, url_of(listener))
                 serving = asyncio.create_task(view._serve(listener))
                 try:
-                    yield view, serving
+                    with metrics.serving(settings, registry):
+                        yield view, serving
                 finally:
                     view.stop()
                     with suppress(asyncio.CancelledError):
@@ -83,7 +75,7 @@ class AppView:
             self.stop()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket that knows its protocol, without which asyncio leaves Nagle's delay on."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
@@ -98,11 +90,34 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def url_of(listener: socket.socket) -> str:
+    """Where a listening socket answers."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
+def on_signal(stop: Callable[[], object]) -> None:
+    """Let SIGTERM and SIGINT call `stop`."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+async def index(settings: Settings) -> None:
+    """Only index, until SIGTERM or SIGINT. Raises what stopped the indexer."""
+    async with Indexer.open(settings) as indexer, admin_socket(settings.data_dir, indexer) as path:
+        with metrics.serving(settings, metrics.of_indexer(indexer)):
+            indexing = asyncio.create_task(indexer.run())
+            on_signal(indexing.cancel)
+            data = str(settings.data_dir)
+            structlog.get_logger().info("indexing", socket=str(path), data=data)
+            with suppress(asyncio.CancelledError):
+                await indexing
+
+
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what stopped the indexer."""
     async with AppView.start(settings) as (view, serving):
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, view.stop)
+        on_signal(view.stop)
         structlog.get_logger().info("serving", url=view.url, data=str(settings.data_dir))
         await serving

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from atdata_api.errors import XrpcError
 from atdata_api.openapi import describe
-from atdata_indexer.errors import StoreError
+from atdata_indexer.errors import IndexerUnavailable, StoreError
 from atdata_indexer.index.cursor import InvalidCursor
 from atdata_indexer.index.reader import Page
 from atdata_schemas.errors import ValidationError
@@ -87,6 +87,10 @@ def add_error_bodies(app: FastAPI) -> None:
         structlog.get_logger().error("index_unusable", error=str(error), path=request.url.path)
         return _body(503, "IndexUnavailable", "the index cannot be read now")
 
+    async def alone(request: Request, error: Exception) -> Response:
+        structlog.get_logger().warning("indexer_unavailable", error=str(error))
+        return _body(503, "IndexerUnavailable", "the indexer does not answer; searches go on")
+
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         status, message = error.status_code, str(error.detail)
@@ -104,6 +108,7 @@ def add_error_bodies(app: FastAPI) -> None:
     app.add_exception_handler(ValidationError, invalid)
     app.add_exception_handler(InvalidCursor, cursor)
     app.add_exception_handler(StoreError, unusable)
+    app.add_exception_handler(IndexerUnavailable, alone)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
 

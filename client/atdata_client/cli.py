@@ -33,7 +33,13 @@ Exit codes: 0 done; 1 refused or not there (the record, the login, what was to b
 
 SERVER_COMMANDS = {
     "run": ("atdata_api.commands:run", "Index the network and answer queries, until stopped."),
+    "index": ("atdata_api.commands:index", "Index the network; `serve` answers queries."),
+    "serve": ("atdata_api.commands:serve", "Answer queries over what `index` keeps."),
     "demo": ("atdata_api.commands:demo", "Index a recorded network on this machine and search it."),
+    "verify": ("atdata_api.operator:verify", "Check every stored record and the search index."),
+    "rebuild": ("atdata_api.operator:rebuild", "Make the search index anew from the database."),
+    "backup": ("atdata_api.operator:backup", "Copy the database to a new folder."),
+    "restore": ("atdata_api.operator:restore", "Put the database of a backup in place."),
 }
 """Commands of the server: what to call with the arguments that follow, and the help."""
 
@@ -146,14 +152,19 @@ def show(
 
 
 def status(
-    uri: Annotated[str, typer.Argument(metavar="AT-URI", help="Any record.")],
+    uri: Annotated[
+        str | None, typer.Argument(metavar="AT-URI", help="Any record; none: the service itself.")
+    ] = None,
     as_json: AsJson = None,
     index: Index = None,
 ) -> None:
-    """Say why a record is, or is not, in the index.
+    """Say why a record is, or is not, in the index; without one, how the service here is doing.
 
-    Exit code 1 when it is not.
+    Exit code 1 when the record is not in it. The service is that of this machine's data directory.
     """
+    if uri is None:
+        shape = [] if as_json is None else ["--json" if as_json else "--table"]
+        raise typer.Exit(_call_server("status", "atdata_api.operator:status", shape))
     with IndexClient(index) as client:
         found = client.record_status(uri)
     _answer([found], as_json, lambda: status_table(found))
@@ -182,15 +193,18 @@ def _options(
 
 def _server_command(name: str, target: str) -> Callable[[typer.Context], None]:
     def command(ctx: typer.Context) -> None:
-        module, _, function = target.partition(":")
-        try:
-            call: Callable[[list[str]], int] = getattr(import_module(module), function)
-            code = call(list(ctx.args))
-        except ModuleNotFoundError as error:
-            _refuse_missing_part(f"atdata-appview {name}", error, "server")
-        raise typer.Exit(code)
+        raise typer.Exit(_call_server(name, target, list(ctx.args)))
 
     return command
+
+
+def _call_server(name: str, target: str, arguments: list[str]) -> int:
+    module, _, function = target.partition(":")
+    try:
+        call: Callable[[list[str]], int] = getattr(import_module(module), function)
+        return call(arguments)
+    except ModuleNotFoundError as error:
+        _refuse_missing_part(f"atdata-appview {name}", error, "server")
 
 
 class _Group(TyperGroup):

@@ -2,7 +2,8 @@
 
 Owns everything from the bytes of an event to a searchable document: sources (I/O), frames and repo
 (decoding), fold (what an event changes), index (DuckDB store, tantivy writer and reader), identity
-and the daemon that puts them together. It does not answer HTTP: that is `atdata_api`.
+and the daemon that puts them together; upkeep (what an operator has done) and the admin socket.
+It answers nobody beyond this machine's operator over HTTP: that is `atdata_api`.
 
 Invariants: one transaction holds rows, repo state, cursor and outbox; tantivy is derived from the
 outbox and may be deleted at any time; changes of one record are ordered by (rev, op index).

@@ -32,6 +32,7 @@ from atdata_indexer.ingest import Ingest, wall_clock
 from atdata_indexer.settings import Settings
 from atdata_indexer.sources import Source
 from atdata_indexer.sources.relay import RelaySource
+from atdata_indexer.upkeep import Upkeep
 
 USER_AGENT = "atdata-appview"
 MAX_BACKOFF_S = 60.0
@@ -78,6 +79,8 @@ class Indexer:
         self._tracked = store.tracked()
         self._decoder = Decoder(self._tracked)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self.upkeep = Upkeep(settings, store, lambda: writer, reader, self._hold)
+        self.frames_read = self.events_kept = 0
         self._waiting: deque[tuple[Event, int]] = deque()
         self._bytes = 0
         self._resolved: list[ResolvedIdentity] = []
@@ -198,6 +201,8 @@ class Indexer:
                 self._log.error("future_cursor", cursor=self._start())
                 raise
             except (OSError, WebSocketException, FrameError, StreamError) as error:
+                if self._source.finite:
+                    raise  # a recording does not get better by reading it again
                 self.counts["disconnects"] += 1
                 self._log.warning("disconnected", error=str(error)[:300])
             finally:
@@ -214,12 +219,14 @@ class Indexer:
     def _take(self, chunk: Sequence[bytes]) -> None:
         """Decode a chunk and queue what concerns us."""
         decode, tracked = self._decoder.decode, self._tracked
+        self.frames_read += len(chunk)
         for frame in chunk:
             seq, event = decode(frame)
             if event is not None:
                 if event.did is not None and event.did not in tracked:
                     tracked.add(event.did)
                     self._new.add(event.did)
+                self.events_kept += 1
                 self._waiting.append((event, len(frame)))
                 self._bytes += len(frame)
             if seq:
@@ -298,7 +305,16 @@ class Indexer:
                 tries = self._tries[did] = self._tries.get(did, 0) + 1
                 self.counts["identities_unavailable"] += 1
                 self._log.warning("identity_unavailable", did=did, error=str(error)[:300])
-                loop.call_later(min(3600, 2.0**tries), self._resolve_soon, did)
+                loop.call_later(2.0 ** min(tries, 12), self._resolve_soon, did)
             else:
                 self._tries.pop(did, None)
                 self._wake.set()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of the stream has been read and not yet been applied."""
+        return self._bytes
+
+    def _hold[T](self, work: Callable[[], T]) -> T:
+        """Run `work` in the writer thread; called from any other."""
+        return self._thread.submit(work).result()

@@ -6,7 +6,8 @@ IndexerError
 │   └── FutureCursor   the stored cursor is ahead of the source: an operator must decide
 ├── CommitError     a commit whose blocks do not hold what it says; names the reason
 ├── RecordError     a record block that is not data of the AT Protocol; names the rule
-└── StoreError      the database or index of this process cannot be used
+├── StoreError      the database or index of this process cannot be used
+└── IndexerUnavailable   the indexer of this data directory does not answer on its socket
 """
 
 
@@ -49,3 +50,7 @@ class RecordError(IndexerError):
 
 class StoreError(IndexerError):
     """The database or index of this process cannot be used; says what the operator can do."""
+
+
+class IndexerUnavailable(IndexerError):
+    """The indexer of this data directory does not answer on its admin socket."""

@@ -5,7 +5,7 @@ believed only after the SHA-256 of the block's own bytes; a record only when it 
 DAG-CBOR within the data model, which is checked by encoding it again.
 """
 
-from base64 import b64encode
+from base64 import b32decode, b64decode, b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 
@@ -95,6 +95,35 @@ def read_record(block: bytes) -> Json:
     if cbor2.dumps(value, canonical=True) != block:
         raise RecordError("canonical", "not canonical DAG-CBOR")
     return record
+
+
+def record_cid(record: Json) -> str:
+    """The CID of a record in its JSON form. Raises ValueError for what is not one."""
+    return cid_text(_CBOR_PREFIX + sha256(write_record(record)).digest())
+
+
+def write_record(record: Json) -> bytes:
+    """The block of a record: what `read_record` reads. Raises ValueError for what is not one."""
+    try:
+        return cbor2.dumps(_value(record), canonical=True)
+    except (cbor2.CBOREncodeError, RecursionError, TypeError) as error:
+        raise ValueError(f"not a record: {error}") from error
+
+
+def _value(record: Json) -> object:
+    match record:
+        case {"$bytes": str(text)} if len(record) == 1:
+            return b64decode(text + "=" * (-len(text) % 4), validate=True)
+        case {"$link": str(text)} if len(record) == 1:
+            return cbor2.CBORTag(
+                42, b"\0" + b32decode(text[1:].upper() + "=" * (-len(text[1:]) % 8))
+            )
+        case Mapping():
+            return {key: _value(item) for key, item in record.items()}
+        case list():
+            return [_value(item) for item in record]
+        case _:
+            return record
 
 
 def _json(value: object) -> Json:

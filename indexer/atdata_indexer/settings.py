@@ -26,6 +26,10 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="The address the API listens on.")
     port: int = Field(8900, ge=0, le=65535, description="The port of the API; 0 picks a free one.")
+    metrics_host: str = Field("127.0.0.1", description="The address metrics are served on.")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="The port of the metrics; 0 picks one, unset: none."
+    )
     plc_url: str = Field(
         "https://plc.directory", pattern=r"^https?://", description="The PLC directory."
     )

@@ -2,7 +2,8 @@
 
 `store` owns the database file and every line of SQL; `fields` says how a record becomes a tantivy
 document; `writer` derives tantivy from the store's outbox; `reader` answers searches from tantivy
-alone; `query` turns what a user typed into a bounded query; `cursor` is the paging token.
+alone; `query` turns what a user typed into a bounded query; `cursor` is the paging token; `census`,
+`audit` and `backup` are what an operator asks for.
 
 Invariants: the store commits first; tantivy carries, in the same commit as the documents, the
 outbox seq it has reached (the sentinel); whatever tantivy holds can be made again from the store.

@@ -5,6 +5,7 @@ acknowledged is durable and the cursor is never ahead of it. Methods that write 
 one thread; those that only read (`status`, `counts`) may be called from any.
 """
 
+import os
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ import pyarrow as pa
 from atdata_indexer.errors import StoreError
 from atdata_indexer.fold import Changes, Repo
 from atdata_indexer.identity import ResolvedIdentity
-from atdata_indexer.index import tables
+from atdata_indexer.index import files, tables
 from atdata_indexer.index.sortkeys import unique_keys
 from atdata_indexer.index.tables import Link, RecordStatus, Stored
 
@@ -34,6 +35,8 @@ class Store:
     """
 
     def __init__(self, path: Path, *, memory_limit: str = "2GB", threads: int = 2) -> None:
+        self._path = path
+        self._file: int | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._root = duckdb.connect(
@@ -60,6 +63,9 @@ class Store:
         """Close the file; the store cannot be used afterwards."""
         self._db.close()
         self._root.close()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     # What the fold needs to know
 
@@ -372,3 +378,34 @@ class Store:
             raise StoreError(f"the database cannot be read: {error}") from error
         finally:
             db.close()
+
+    # What an operator does
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the file, and the log of what is not in it yet, while nothing writes.
+
+        DuckDB could copy a database itself, but only if it may reach files, which is shut off here.
+        """
+        with suppress(duckdb.TransactionException):  # somebody still reads what has been deleted
+            self._db.execute("CHECKPOINT")
+        files.write(path, self._file_bytes())
+        log = Path(f"{self._path}.wal")
+        if log.exists():
+            files.write(Path(f"{path}.wal"), files.read(log))
+
+    def renew_epoch(self) -> None:
+        """Begin a new epoch: what was derived from this database before no longer fits it."""
+        epoch = secrets.token_hex(8)
+        with self._transaction():
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", [epoch])
+        self.epoch = epoch
+
+    def _file_bytes(self, size: int = 1 << 20) -> Iterator[bytes]:
+        if self._file is None:
+            # Kept open to the end: a process that closes any descriptor of a file gives up all
+            # its locks on it (POSIX), and with them DuckDB's.
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        at = 0
+        while chunk := os.pread(self._file, size, at):
+            at += len(chunk)
+            yield chunk

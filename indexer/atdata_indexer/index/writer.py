@@ -7,7 +7,6 @@ tantivy's only means that the tail of the outbox is applied (again) at the next 
 """
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from atdata_indexer.index.fields import (
     schema,
     sentinel,
 )
+from atdata_indexer.index.files import write_atomically
 from atdata_indexer.index.panic import guarded
 from atdata_indexer.index.store import Store
 
@@ -71,23 +71,32 @@ class IndexWriter:
         return self.seq
 
     def rebuild(self) -> tantivy.IndexWriter:
-        """Make a new generation from the store and let CURRENT name it."""
-        self._release()
+        """Make a new generation from the store and let CURRENT name it.
+
+        Readers go on with the one before, whose files stay until the next is made. A failure
+        leaves everything as it was.
+        """
         name = f"v{LAYOUT}-{secrets.token_hex(4)}"
         path = self._folder / name
+        self._forget_all_but(current(self._folder))
         path.mkdir()
         seq, done = self._store.head, 0
-        with guarded("cannot build the index"):
-            writer = open_index(str(path)).writer(_HEAP_BYTES, 1)
-            for batch in self._store.load_all():
-                for one in batch:
-                    writer.add_document(self._document(document(one)))
-                done += len(batch)
-                self._progress(done)
-            self._mark(writer, seq)
-            writer.commit()
+        try:
+            with guarded("cannot build the index"):
+                writer = open_index(str(path)).writer(_HEAP_BYTES, 1)
+                for batch in self._store.load_all():
+                    for one in batch:
+                        writer.add_document(self._document(document(one)))
+                    done += len(batch)
+                    self._progress(done)
+                self._mark(writer, seq)
+                writer.commit()
+        except StoreError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        self._release()
         self._writer, self.seq = writer, seq
-        _write_atomically(self._folder / CURRENT, name)
+        write_atomically(self._folder / CURRENT, name)
         return writer
 
     def close(self) -> None:
@@ -99,9 +108,7 @@ class IndexWriter:
         name = current(self._folder)
         if name is None:
             raise StoreError("there is no index yet")
-        for stale in self._folder.iterdir():
-            if stale.is_dir() and stale.name != name:
-                shutil.rmtree(stale)
+        self._forget_all_but(name)
         if not name.startswith(f"v{LAYOUT}-"):
             raise StoreError(f"the index {name} has another layout")
         with guarded("the index cannot be opened"):
@@ -117,6 +124,11 @@ class IndexWriter:
             raise StoreError("the index is behind what the outbox still holds")
         self.seq = seq
         return writer
+
+    def _forget_all_but(self, name: str | None) -> None:
+        for stale in self._folder.iterdir():
+            if stale.is_dir() and stale.name != name:
+                shutil.rmtree(stale)
 
     def _commit(self) -> "_Commit":
         return _Commit(self._writer)
@@ -175,17 +187,3 @@ def read_sentinel(searcher: tantivy.Searcher, layout: tantivy.Schema) -> tuple[s
         raise StoreError("the index holds no sentinel")
     state = json.loads(bytes(searcher.doc(hits[0][1]).get_first("view") or b""))
     return state["epoch"], state["seq"]
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    with temporary.open("w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,0 +1,234 @@
+"""The operator's commands: status, verify, rebuild, backup and restore.
+
+Each asks the indexer that runs on the data directory, through its admin socket, or does the work
+itself when none runs. Exit codes: 0 done and sound; 1 `verify` found a difference; 2 bad settings
+or arguments; 3 it could not be done.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from atdata_api.commands import read_settings
+from atdata_indexer import overview
+from atdata_indexer.admin_client import AdminClient
+from atdata_indexer.errors import IndexerError, IndexerUnavailable, StoreError
+from atdata_indexer.index import backup as backups
+from atdata_indexer.index.audit import Audit
+from atdata_indexer.index.backup import Manifest
+from atdata_indexer.overview import Overview
+from atdata_indexer.settings import Settings
+from atdata_indexer.upkeep import Rebuilt, Upkeep
+
+type _Rows = list[tuple[str, object]]
+
+
+class _Keeper(Protocol):
+    """Who does the work: the running indexer, or this process."""
+
+    def overview(self) -> Overview: ...
+    def verify(self) -> Audit: ...
+    def rebuild(self) -> Rebuilt: ...
+    def backup(self, folder: Path) -> Manifest: ...
+
+
+class _Stopped(Upkeep):
+    """This process, on a data directory that no indexer holds."""
+
+    def overview(self) -> Overview:
+        return overview.of_stopped(self)
+
+
+def status(argv: list[str]) -> int:
+    """Say how the service is doing."""
+    arguments = _parser("status", "Say how the service is doing.").parse_args(argv)
+
+    def work(keeper: _Keeper) -> int:
+        found = keeper.overview()
+        _say(arguments.as_json, asdict(found), _status_rows(found))
+        return 0
+
+    return _with_keeper(work)
+
+
+def verify(argv: list[str]) -> int:
+    """Check every stored record and the index against the database."""
+    parser = _parser(
+        "verify", "Check every stored body against its CID, and the index against the database."
+    )
+    arguments = parser.parse_args(argv)
+
+    def work(keeper: _Keeper) -> int:
+        found = keeper.verify()
+        _say(arguments.as_json, asdict(found), _verify_rows(found))
+        return 1 if found.differences else 0
+
+    return _with_keeper(work)
+
+
+def rebuild(argv: list[str]) -> int:
+    """Make the index anew from the database."""
+    arguments = _parser("rebuild", "Make the search index anew from the database.").parse_args(argv)
+
+    def work(keeper: _Keeper) -> int:
+        made = asdict(keeper.rebuild())
+        _say(arguments.as_json, made, list(made.items()))
+        return 0
+
+    return _with_keeper(work)
+
+
+def backup(argv: list[str]) -> int:
+    """Copy the database to a new folder."""
+    parser = _parser("backup", "Copy the database, as it is at one moment, to a new folder.")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder that is not there yet")
+    arguments = parser.parse_args(argv)
+
+    def work(keeper: _Keeper) -> int:
+        made = asdict(keeper.backup(arguments.folder))
+        _say(arguments.as_json, made, list(made.items()))
+        return 0
+
+    return _with_keeper(work)
+
+
+def restore(argv: list[str]) -> int:
+    """Put the database of a backup in place, under a new epoch."""
+    parser = _parser("restore", "Put the database of a backup in place; the indexer must not run.")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="what `backup` made")
+    parser.add_argument("--replace", action="store_true", help="put a database aside that is there")
+    arguments = parser.parse_args(argv)
+
+    def work(settings: Settings) -> int:
+        made = backups.restore(
+            arguments.folder,
+            settings.data_dir,
+            replace=arguments.replace,
+            memory_limit=settings.memory_limit,
+        )
+        rows: _Rows = [
+            ("restored", f"{arguments.folder} of {made.manifest.made_at}"),
+            ("epoch", made.epoch),
+            ("put aside", made.replaced),
+            ("next", "start the indexer: it makes the search index anew"),
+        ]
+        _say(arguments.as_json, asdict(made), rows)
+        return 0
+
+    return _guarded(work)
+
+
+def _with_keeper(work: Callable[[_Keeper], int]) -> int:
+    def with_settings(settings: Settings) -> int:
+        with _keeper(settings) as keeper:
+            return work(keeper)
+
+    return _guarded(with_settings)
+
+
+@contextmanager
+def _keeper(settings: Settings) -> Iterator[_Keeper]:
+    """The running indexer if one answers, else this process on its data directory."""
+    with ExitStack() as stack:
+        client = AdminClient(settings.data_dir)
+        keeper: _Keeper = client
+        try:
+            client.head()
+        except IndexerUnavailable as silent:
+            try:
+                keeper = stack.enter_context(_Stopped.open(settings))
+            except StoreError as error:
+                raise StoreError(f"{error}\n{silent}") from error
+        yield keeper
+
+
+def _guarded(work: Callable[[Settings], int]) -> int:
+    settings = read_settings(log_level="warning")
+    if settings is None:
+        return 2
+    try:
+        return work(settings)
+    except IndexerError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+
+
+def _parser(name: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        f"atdata-appview {name}",
+        description=description,
+        epilog=f"The data directory is that of {Settings.variable('data_dir')}.",
+    )
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", dest="as_json", action="store_true", default=None, help="JSON")
+    shape.add_argument(
+        "--table", dest="as_json", action="store_false", help="a table [default on a terminal]"
+    )
+    return parser
+
+
+def _say(as_json: bool | None, value: object, rows: _Rows) -> None:
+    """Print one JSON object, or a table of what there is to say."""
+    if as_json is None:
+        as_json = not sys.stdout.isatty()
+    if as_json:
+        sys.stdout.write(json.dumps(value) + "\n")
+        return
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, said in rows:
+        if said is not None:
+            table.add_row(name, Text(str(said)))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _status_rows(found: Overview) -> _Rows:
+    census = found.census
+    rows: _Rows = [("indexer", "running" if found.running else "stopped")]
+    for source in found.sources:
+        lag = "unknown" if source.lag_us is None else f"{source.lag_us / 1e6:.1f} s"
+        state = "connected" if source.connected else "disconnected"
+        rows.append(("source", f"{source.name}: {state}, cursor {source.cursor}, lag {lag}"))
+    if not found.sources:
+        rows += [("cursor", f"{name}: {seq}") for name, seq in census.cursors.items()]
+    seq = "cannot be read" if found.index_seq is None else found.index_seq
+    return [
+        *rows,
+        ("index", f"at {seq} of {census.head}"),
+        ("waiting", f"{found.waiting_bytes} bytes" if found.running else None),
+        ("per second", _counted(found.rates) if found.running else None),
+        ("since start", _counted(found.counts) if found.running else None),
+        ("repos", _counted(census.repos)),
+        ("accounts", _counted(census.accounts)),
+        ("records", _counted(census.records)),
+        ("quarantine", _counted(census.quarantine)),
+        ("identities due", census.identities_due),
+        ("epoch", census.epoch),
+    ]
+
+
+def _verify_rows(found: Audit) -> _Rows:
+    rows: _Rows = [
+        ("at", found.seq),
+        ("bodies", found.bodies),
+        ("documents", found.documents),
+    ]
+    for name in ("altered", "missing", "stale", "surplus"):
+        difference = getattr(found, name)
+        rows.append((name, "\n".join([str(difference.count), *difference.uris])))
+    rows.append(("", "sound" if not found.differences else f"{found.differences} differences"))
+    return rows
+
+
+def _counted(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
