@@ -35,8 +35,20 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of any record of the repo, as its tree sees it: `prev` is what was there."""
+
+    action: Action
+    key: bytes
+    prev: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit that concerns us; `ops` holds only those on indexed collections."""
+    """A commit that concerns us; `ops` holds only those on indexed collections, `edits` all.
+
+    `prev_data` is the root of the tree it began from, where the author's PDS says so.
+    """
 
     seq: int
     did: str
@@ -45,6 +57,8 @@ class Commit:
     cid: bytes
     ops: tuple[Op, ...]
     blocks: bytes
+    prev_data: bytes | None = None
+    edits: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +198,20 @@ def _commit(body: Mapping[str, Any]) -> Commit | Malformed:
         return Malformed(seq, did, "commit: rev is not a TID")
     if since is not None and not (isinstance(since, str) and is_tid(since)):
         return Malformed(seq, did, "commit: since is not a TID")
+    prev_data = body.get("prevData")
     if not isinstance(cid, bytes) or not isinstance(blocks, bytes):
         return Malformed(seq, did, "commit: commit or blocks missing")
+    if not isinstance(prev_data, bytes | None):
+        return Malformed(seq, did, "commit: prevData is not a CID")
     ops: list[Op] = []
+    edits: list[Edit] = []
     for index, op in enumerate(body["ops"]):
-        path, action, target = op["path"], op.get("action"), op.get("cid")
+        path, action, target, prev = op["path"], op.get("action"), op.get("cid"), op.get("prev")
         if not isinstance(path, str) or action not in _ACTIONS:
             return Malformed(seq, did, f"commit: ops[{index}] has no path or action")
+        if not isinstance(prev, bytes | None):
+            return Malformed(seq, did, f"commit: ops[{index}].prev is not a CID")
+        edits.append(Edit(action, path.encode(), prev))
         collection, _, rkey = path.partition("/")
         if collection not in KINDS:
             continue
@@ -199,4 +220,4 @@ def _commit(body: Mapping[str, Any]) -> Commit | Malformed:
         if not isinstance(target, bytes | None):
             return Malformed(seq, did, f"commit: ops[{index}].cid is not a CID")
         ops.append(Op(index, action, collection, rkey, target))
-    return Commit(seq, did, rev, since, cid, tuple(ops), blocks)
+    return Commit(seq, did, rev, since, cid, tuple(ops), blocks, prev_data, tuple(edits))
