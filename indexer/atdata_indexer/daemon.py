@@ -291,7 +291,9 @@ class Indexer:
             did = await self._due.get()
             self._queued.discard(did)
             try:
-                self._resolved.append(await self._resolver.resolve(did))
+                # Awaited first: the list that results are put into is swapped meanwhile.
+                identity = await self._resolver.resolve(did)
+                self._resolved.append(identity)
             except IdentityUnavailable as error:
                 tries = self._tries[did] = self._tries.get(did, 0) + 1
                 self.counts["identities_unavailable"] += 1

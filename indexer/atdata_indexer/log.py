@@ -29,6 +29,8 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    # One line for every request that is not HTTP would let strangers fill the log.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 def _as_it_is(

@@ -19,7 +19,7 @@ def unique_keys(
     while pending:
         chosen: dict[int, str] = {}
         for uri, base in pending.items():
-            key = base + _hash(uri) % reach
+            key = base + _hash(uri, reach) % reach
             if key not in used:
                 chosen.setdefault(key, uri)
         for key in taken(chosen):
@@ -31,5 +31,6 @@ def unique_keys(
     return keys
 
 
-def _hash(uri: str) -> int:
-    return int.from_bytes(blake2b(uri.encode(), digest_size=8).digest())
+def _hash(uri: str, reach: int) -> int:
+    """Another hash each round: URIs chosen to collide in one do not go on colliding."""
+    return int.from_bytes(blake2b(f"{reach} {uri}".encode(), digest_size=8).digest())

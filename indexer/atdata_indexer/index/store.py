@@ -225,7 +225,7 @@ class Store:
         return RecordStatus("unseen")
 
     def counts(self) -> Mapping[str, int]:
-        """How many accounts are active with records, and how much is in quarantine."""
+        """How many tracked accounts are active, and how much is in quarantine."""
         with self.reader() as db:
             accounts = db.execute("SELECT count(*) FROM repos WHERE status = 'active'").fetchone()
             quarantined = db.execute("SELECT count(*) FROM quarantine").fetchone()
@@ -368,5 +368,7 @@ class Store:
             db = self._root.cursor()
         try:
             yield db
+        except duckdb.Error as error:
+            raise StoreError(f"the database cannot be read: {error}") from error
         finally:
             db.close()
