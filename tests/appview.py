@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def settings(data_dir: Path, host: str, **more: Any) -> Settings:
         "plc_url": f"http://{host}",
         "handle_resolver": f"http://{host}",
         "allow_loopback": True,
+        "backfill": False,
         "batch_ms": 5,
     }
     return Settings(**(values | more))
@@ -54,11 +56,22 @@ async def caught_up(
     indexer: Indexer, playback: Playback, running: "asyncio.Task[None] | None" = None
 ) -> None:
     """Wait until all that `playback` holds is searchable. Raises what stopped the indexer."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not indexer.is_current(playback.last_seq):
-            if running is not None and running.done():
-                await running
-            await asyncio.sleep(0.005)
+
+    def ready() -> bool:
+        if running is not None and running.done():
+            running.result()
+        return indexer.is_current(playback.last_seq)
+
+    await until(ready)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds. Raises TimeoutError."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        await asyncio.sleep(0.005)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ its repo desynchronised.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -27,7 +27,7 @@ from atdata_schemas.records import KINDS, Kind, Lens, Record, Schema, parse_reco
 from atdata_schemas.syntax import cid_text, micros, tid_micros
 
 type State = Literal["live", "invalid", "deleted"]
-type SyncState = Literal["active", "desynchronised"]
+type SyncState = Literal["active", "backfilling", "desynchronised", "throttled", "gone"]
 
 FUTURE_US = 5 * 60 * 1_000_000
 """A rev this much ahead of the clock is invalid (https://atproto.com/specs/repository)."""
@@ -115,6 +115,10 @@ class Changes:
     repos: dict[str, Repo] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     outbox: list[Change] = field(default_factory=list)
+    doubted: list[Commit] = field(default_factory=list)
+    """Commits whose signature did not fit the key that is held: it may have changed."""
+    healed: set[str] = field(default_factory=set)
+    """Repos that were read whole: what was in quarantine for their commits is settled."""
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -125,18 +129,23 @@ def fold(
     now_us: int,
     *,
     verify: bool,
+    judged: Container[str] = frozenset(),
 ) -> Changes:
     """Fold a run of commits over what is known.
 
     `repos` by DID; `rows` gives the (rev, op index) of every known record the run touches, by URI.
     With `verify` every commit must be shown to be its author's; without, only hashes are checked.
+    One whose signature fails is given back as doubted, with those of its repo that follow, unless
+    its DID is in `judged`: then the key has just been looked up anew, and the commit is refused.
     """
     changes = Changes()
     for event in events:
         if isinstance(event, Malformed):
             _refuse(changes, repos, event.did, event.reason)
+        elif any(event.did == doubted.did for doubted in changes.doubted):
+            changes.doubted.append(event)
         else:
-            _fold_commit(changes, event, repos, rows, now_us, verify)
+            _fold_commit(changes, event, repos, rows, now_us, verify, judged)
     return changes
 
 
@@ -154,10 +163,14 @@ def _fold_commit(
     rows: Mapping[str, tuple[str, int]],
     now_us: int,
     verify: bool,
+    judged: Container[str],
 ) -> None:
     repo = changes.repos.get(commit.did) or repos.get(commit.did) or Repo(commit.did)
     if repo.rev is not None and commit.rev <= repo.rev:
         changes.counts["stale_commits"] += 1
+        return
+    if repo.status == "deleted":
+        changes.counts["after_deletion"] += 1
         return
     try:
         if tid_micros(commit.rev) > now_us + FUTURE_US:
@@ -165,7 +178,10 @@ def _fold_commit(
         blocks = open_commit(commit) if commit.ops or verify else {}
         data = _verified(commit, blocks, repo) if verify else None
     except CommitError as error:
-        _refuse_commit(changes, repo, commit, error)
+        if error.reason in {"key", "signature"} and commit.did not in judged:
+            changes.doubted.append(commit)
+        else:
+            _refuse_commit(changes, repo, commit, error)
         return
     gap = _breaks_chain(repo, commit)
     changes.counts["gaps"] += gap

@@ -5,7 +5,7 @@ they are reached; a subtree whose block is missing stands for itself by its CID,
 unless it has to be opened. Trees are never changed in place: edits make new ones.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -45,8 +45,9 @@ EMPTY = Node(())
 
 
 class Mst:
-    """The tree with root `cid` over `blocks`. Raises CommitError (reason `mst`) when a block that
-    is needed is missing or is not a node.
+    """The tree with root `cid` over `blocks`.
+
+    Raises CommitError (reason `mst`) when a block that is needed is missing or is not a node.
     """
 
     def __init__(self, blocks: Mapping[bytes, bytes], cid: bytes) -> None:
@@ -89,8 +90,10 @@ class Mst:
         if value is None:
             raise CommitError("mst", "the tree lacks a key that an op speaks of")
         tree: Tree = self._remove(self.root, key) or EMPTY
-        while isinstance(tree, Node) and len(tree.items) == 1 and not isinstance(
-            only := tree.items[0], Leaf
+        while (
+            isinstance(tree, Node)
+            and len(tree.items) == 1
+            and not isinstance(only := tree.items[0], Leaf)
         ):
             tree = only
         if isinstance(tree, Stub):
@@ -179,7 +182,7 @@ class Mst:
             return tree
         node = self._opened.get(tree.cid)
         if node is None:
-            node = self._opened[tree.cid] = _read(self._blocks, tree.cid)
+            node = self._opened[tree.cid] = Node(open_node(self._blocks, tree.cid))
         return node
 
 
@@ -189,52 +192,33 @@ def layer_of(key: bytes) -> int:
     return (256 - digest.bit_length()) // 2
 
 
-def build(leaves: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
-    """The root CID and the blocks of the tree that holds these (key, CID) pairs."""
-    tree = Mst({}, b"")
-    tree.root = EMPTY
-    for key, value in sorted(leaves):
-        tree.put(key, value)
-    blocks: dict[bytes, bytes] = {}
-    return _store(tree.root, blocks), blocks
-
-
-def _store(tree: Tree, blocks: dict[bytes, bytes]) -> bytes:
-    if isinstance(tree, Stub):
-        return tree.cid
-    for item in tree.items:
-        if isinstance(item, Node):
-            _store(item, blocks)
-    block = _block(tree)
-    cid = _CID_PREFIX + sha256(block).digest()
-    blocks[cid] = block
-    return cid
-
-
-def _read(blocks: Mapping[bytes, bytes], cid: bytes) -> Node:
+def open_node(blocks: Mapping[bytes, bytes], cid: bytes) -> tuple[Leaf | Stub, ...]:
+    """The leaves and subtrees of the node under `cid`, in order. Raises CommitError."""
     block = blocks.get(cid)
     if block is None:
         raise CommitError("mst", "the CAR lacks a node of the tree")
     try:
         value = libipld.decode_dag_cbor(block)
-        items: list[Leaf | Node | Stub] = []
+        items: list[Leaf | Stub] = []
         if value["l"] is not None:
             items.append(Stub(value["l"]))
         key = b""
         for entry in value["e"]:
             previous, key = key, key[: entry["p"]] + entry["k"]
-            if key <= previous or len(key) > 1024:
+            if key <= previous or len(key) > 1024 or entry["p"] > len(previous):
                 raise ValueError("keys are not in order")
+            if len(entry["v"]) != 36:
+                raise ValueError("a value is not a CID")
             items.append(Leaf(key, entry["v"]))
             if entry["t"] is not None:
                 items.append(Stub(entry["t"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CommitError("mst", f"a block is not a node of a tree: {str(error)[:100]}") from error
-    return Node(tuple(items))
+    return tuple(items)
 
 
 def _position(items: Sequence[Leaf | Node | Stub], key: bytes) -> int:
-    """The place of the first leaf that is not before `key`; a subtree goes with what precedes it."""
+    """The place of the first leaf not before `key`; a subtree goes with the leaf it follows."""
     for at, item in enumerate(items):
         if isinstance(item, Leaf) and item.key >= key:
             return at

@@ -34,6 +34,15 @@ class Settings(BaseSettings):
         pattern=r"^https?://",
         description="A service to ask com.atproto.identity.resolveHandle of; unset: DNS and HTTPS.",
     )
+    verify: Literal["full", "hash-only"] = Field(
+        "full", description="Believe commits only when signed and proven, or by their hashes alone."
+    )
+    backfill: bool = Field(
+        True, description="Fetch whole repos that are new or out of step from their PDS."
+    )
+    repo_mb: int = Field(
+        256, ge=1, le=4096, description="The largest repo that is fetched, in megabytes."
+    )
     allow_loopback: bool = Field(
         False, description="Let identity look-ups reach private addresses: for development only."
     )

@@ -51,6 +51,12 @@ def verify_signature(block: bytes, key: str) -> bytes:
     return data
 
 
+def data_root(block: bytes) -> bytes:
+    """The CID of the tree's root that a commit block names, unverified. Raises CommitError."""
+    data: bytes = _fields(block)["data"].value[1:]
+    return data
+
+
 def _verify_ops(commit: Commit, blocks: Blocks, data: bytes) -> None:
     tree = Mst(blocks, data)
     for op in commit.ops:

@@ -17,11 +17,12 @@ import duckdb
 import pyarrow as pa
 
 from atdata_indexer.errors import StoreError
-from atdata_indexer.fold import Changes, Repo
+from atdata_indexer.fold import Changes, Repo, SyncState
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index import tables
 from atdata_indexer.index.sortkeys import unique_keys
 from atdata_indexer.index.tables import Link, RecordStatus, Stored
+from atdata_indexer.snapshot import Held
 
 KEPT_OUTBOX = 1_000_000
 """How many outbox entries are kept for followers and for catching up."""
@@ -70,8 +71,17 @@ class Store:
 
     def repos(self, dids: Iterable[str]) -> dict[str, Repo]:
         """What is known of those of `dids` that are tracked."""
-        found = self._in("SELECT did, rev, status, sync FROM repos WHERE did IN", dids)
+        sql = "SELECT did, rev, status, sync, data, signing_key FROM repos WHERE did IN"
+        found = self._in(sql, dids)
         return {row[0]: Repo(*row) for row in found}
+
+    def held(self, did: str) -> dict[str, Held]:
+        """All rows of a repo by URI, tombstones included."""
+        rows = self._all(
+            "SELECT uri, collection, rkey, cid, rev, op_index, state FROM records WHERE did = ?",
+            [did],
+        )
+        return {row[0]: Held(row[1], row[2], row[3], (row[4], row[5]), row[6]) for row in rows}
 
     def tracked(self) -> set[str]:
         """Every tracked DID."""
@@ -84,21 +94,27 @@ class Store:
 
     # What writes
 
-    def commit(self, changes: Changes, source: str, seq: int, now_us: int) -> None:
-        """Store a run of changes, its outbox entries and the cursor that covers it."""
+    def commit(self, changes: Changes, source: str, seq: int | None, now_us: int) -> None:
+        """Store a run of changes, its outbox entries and the cursor that covers it.
+
+        Without `seq` the cursor stays: the changes came from elsewhere than the stream.
+        """
         with self._transaction():
             rows = self._records(changes, now_us)
             self._replace("records", tables.RECORD, rows)
             self._replace("quarantine", tables.QUARANTINE, self._faults(changes, now_us))
             healed = [row["uri"] for row in rows if row["uri"] not in changes.faults]
             self._in("DELETE FROM quarantine WHERE uri IN", healed)
+            for did in changes.healed:
+                self._db.execute(tables.SETTLE, [did, did])
             for repo in changes.repos.values():
                 self._put_repo(repo)
             self._append((c.uri, c.did, c.cid, c.rev, c.op) for c in changes.outbox)
             self._refresh_dependents(
                 uri for uri, row in changes.rows.items() if row.kind == "schema"
             )
-            self._save_cursor(source, seq, now_us)
+            if seq is not None:
+                self._save_cursor(source, seq, now_us)
 
     def save_cursor(self, source: str, seq: int, now_us: int) -> None:
         """Move the cursor over events that concern nothing we keep."""
@@ -122,10 +138,28 @@ class Store:
                 if (old == "active") != active:
                     self._append((*row[:4], op) for row in live)
                     self._refresh_dependents(row[0] for row in live if row[4] == "schema")
+                if old == "deleted":
+                    # Nothing was kept: what is there now must be fetched.
+                    self._db.execute("UPDATE repos SET sync = 'backfilling' WHERE did = ?", [did])
                 if new == "deleted":
                     self._db.execute("DELETE FROM records WHERE did = ?", [did])
                     self._db.execute("DELETE FROM quarantine WHERE did = ?", [did])
             self._save_cursor(source, seq, now_us)
+
+    def add_repos(self, dids: Iterable[str]) -> None:
+        """Begin to track repos of which nothing is known but that they have records of ours."""
+        with self._transaction():
+            for did in dids:
+                self._db.execute(
+                    "INSERT INTO repos (did, status, sync, identity_due)"
+                    " VALUES (?, 'active', 'backfilling', true) ON CONFLICT DO NOTHING",
+                    [did],
+                )
+
+    def set_sync_state(self, did: str, sync: SyncState) -> None:
+        """Note how it stands with a repo that was to be fetched."""
+        with self._transaction():
+            self._db.execute("UPDATE repos SET sync = ? WHERE did = ?", [sync, did])
 
     def set_sync(self, did: str, rev: str, source: str, seq: int, now_us: int) -> None:
         """Note a `#sync`: a repo whose rev is not the one stored is desynchronised."""
@@ -156,6 +190,31 @@ class Store:
             moved = [did for did, handle in held.items() if handle != resolved[did].handle]
             live = self._in(tables.LIVE_OF, moved)
             self._append((*row[:4], "refresh") for row in live)
+
+    def behind(self) -> list[str]:
+        """Repos of active accounts that are not in step with their PDS. Any thread."""
+        with self.reader() as db:
+            rows = db.execute(
+                "SELECT did FROM repos WHERE status = 'active'"
+                " AND sync IN ('backfilling', 'desynchronised', 'throttled')"
+            ).fetchall()
+        return [did for (did,) in rows]
+
+    def is_behind(self, did: str) -> bool:
+        """Whether a repo must be fetched. Any thread."""
+        with self.reader() as db:
+            row = db.execute(
+                "SELECT status = 'active' AND sync IN ('backfilling', 'desynchronised',"
+                " 'throttled') FROM repos WHERE did = ?",
+                [did],
+            ).fetchone()
+        return row is not None and bool(row[0])
+
+    def home(self, did: str) -> tuple[str | None, str | None]:
+        """The PDS and the signing key of an account, as last resolved. Any thread."""
+        with self.reader() as db:
+            row = db.execute("SELECT pds, signing_key FROM repos WHERE did = ?", [did]).fetchone()
+        return (None, None) if row is None else (row[0], row[1])
 
     def identities_due(self) -> list[str]:
         """The DIDs whose document must be read (again). Any thread."""
@@ -201,7 +260,7 @@ class Store:
         """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
         with self.reader() as db:
             row = db.execute(
-                "SELECT r.state, r.cid, r.rev, p.status, r.indexed_us FROM records r"
+                "SELECT r.state, r.cid, r.rev, p.status, r.indexed_us, r.verified FROM records r"
                 " JOIN repos p ON p.did = r.did WHERE r.uri = ?",
                 [uri],
             ).fetchone()
@@ -214,7 +273,7 @@ class Store:
         if account is not None and account[0] != "active" and (row is not None or fault):
             return RecordStatus("hidden", account_status=account[0])
         if row is not None and row[0] == "live":
-            return RecordStatus("indexed", row[1], row[2], indexed_us=row[4])
+            return RecordStatus("indexed", row[1], row[2], indexed_us=row[4], verified=row[5])
         if row is not None and row[0] == "deleted":
             return RecordStatus("deleted", rev=row[2])
         if fault is not None:
@@ -243,6 +302,11 @@ class Store:
                 for key, value in meta.items():
                     self._db.execute("INSERT INTO meta VALUES (?, ?)", [key, value])
         layout = int(self._meta("layout"))
+        while migration := tables.MIGRATIONS.get(layout):
+            layout += 1
+            with self._transaction():
+                self._db.execute(migration)
+                self._db.execute("UPDATE meta SET value = ? WHERE key = 'layout'", [str(layout)])
         if layout != tables.LAYOUT:
             raise StoreError(
                 f"the database has layout {layout}, this version knows {tables.LAYOUT}: install the"
@@ -277,9 +341,10 @@ class Store:
 
     def _put_repo(self, repo: Repo) -> None:
         self._db.execute(
-            "INSERT INTO repos (did, rev, status, sync, identity_due) VALUES (?, ?, ?, ?, true)"
-            " ON CONFLICT (did) DO UPDATE SET rev = excluded.rev, sync = excluded.sync",
-            [repo.did, repo.rev, repo.status, repo.sync],
+            "INSERT INTO repos (did, rev, status, sync, data, identity_due)"
+            " VALUES (?, ?, ?, ?, ?, true) ON CONFLICT (did) DO UPDATE"
+            " SET rev = excluded.rev, sync = excluded.sync, data = excluded.data",
+            [repo.did, repo.rev, repo.status, repo.sync, repo.data],
         )
 
     def _save_cursor(self, source: str, seq: int, now_us: int) -> None:
