@@ -330,8 +330,8 @@ class Indexer:
         events = self._lanes.take(self._settings.batch_events)
         work = Work(
             events=events,
-            seq=events[-1].seq if len(self._lanes) else self._read,
-            held=self._lanes.oldest_held(),
+            seq=self._read,
+            waiting=self._lanes.oldest(),
             repos=self._found,
             identities=self._resolved,
             snapshots=self._syncer.snapshots,

@@ -33,13 +33,13 @@ def wall_clock() -> int:
 class Work:
     """What one turn of the writer is given.
 
-    `seq` is what the stream has reached with it; the cursor stays below `held`, the oldest event
-    that waits elsewhere.
+    `seq` is what was read of the stream; the cursor stays below `waiting`, the oldest event that
+    was read and is not among these.
     """
 
     events: Sequence[Event] = ()
     seq: int | None = None
-    held: int | None = None
+    waiting: int | None = None
     repos: Sequence[str] = ()
     identities: Sequence[ResolvedIdentity] = ()
     snapshots: Sequence[Snapshot] = ()
@@ -98,20 +98,25 @@ class Ingest:
         return outcome
 
     def _events(self, work: Work, outcome: Outcome) -> None:
-        covered = 0
-        for in_commits, group in groupby(work.events, _in_commits):
-            run = list(group)
+        """Apply events; the cursor is saved with the last of them, when nothing older is left."""
+        runs = [(kind, list(run)) for kind, run in groupby(work.events, _in_commits)]
+        for number, (in_commits, run) in enumerate(runs, 1):
+            last = number == len(runs)
             if in_commits:
                 commits = [event for event in run if isinstance(event, Commit | Malformed)]
-                self._commits(commits, work, outcome)
+                self._commits(commits, work, outcome, last=last)
             else:
                 for event in run:
-                    self._other(event, _advance(outcome, event.seq, work))
-            covered = run[-1].seq
-        if work.seq is not None and work.seq != covered:
-            self._store.save_cursor(self._source, _advance(outcome, work.seq, work), self._clock())
+                    final = last and event is run[-1]
+                    self._other(event, _advance(outcome, work) if final else None)
+        if not runs and work.seq is not None:
+            cursor = _advance(outcome, work)
+            if cursor is not None:
+                self._store.save_cursor(self._source, cursor, self._clock())
 
-    def _commits(self, run: Sequence[Commit | Malformed], work: Work, outcome: Outcome) -> None:
+    def _commits(
+        self, run: Sequence[Commit | Malformed], work: Work, outcome: Outcome, *, last: bool
+    ) -> None:
         repos = self._store.repos({event.did for event in run if event.did is not None})
         rows = self._store.rows(touched(run))
         now = self._clock()
@@ -120,7 +125,7 @@ class Ingest:
         outcome.behind |= {
             repo.did for repo in changes.repos.values() if repo.sync == "desynchronised"
         }
-        cursor = _advance(outcome, run[-1].seq, work)
+        cursor = _advance(outcome, work) if last else None
         self._store.commit(changes, self._source, cursor, now)
         self.counts += changes.counts
 
@@ -134,7 +139,7 @@ class Ingest:
         if not changes.repos:
             outcome.outdated.add(snapshot.did)
 
-    def _other(self, event: Event, cursor: int) -> None:
+    def _other(self, event: Event, cursor: int | None) -> None:
         now = self._clock()
         match event:
             case Account(_, did, active, status):
@@ -146,12 +151,14 @@ class Ingest:
         self.counts[type(event).__name__.lower()] += 1
 
 
-def _advance(outcome: Outcome, seq: int, work: Work) -> int:
-    """The highest cursor up to `seq` behind which nothing is undecided; noted in `outcome`."""
+def _advance(outcome: Outcome, work: Work) -> int | None:
+    """The highest cursor behind which nothing is undecided; noted in `outcome`."""
+    if work.seq is None:
+        return None
     undecided = [commit.seq - 1 for commit in outcome.doubted]
-    if work.held is not None:
-        undecided.append(work.held - 1)
-    outcome.cursor = min([seq, *undecided])
+    if work.waiting is not None:
+        undecided.append(work.waiting - 1)
+    outcome.cursor = min([work.seq, *undecided])
     return outcome.cursor
 
 

@@ -12,6 +12,7 @@ stands in `lost` until asked, and must be fetched whole.
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import chain
 
 from atdata_indexer.frames import Account, Event
 
@@ -92,9 +93,13 @@ class Lanes:
         self.ready_bytes += size
         self._ready.extendleft(reversed(entries))
 
-    def oldest_held(self) -> int | None:
-        """The lowest sequence number that is held: the cursor must stay below it."""
-        return min((entries[0][0].seq for entries in self._held.values() if entries), default=None)
+    def oldest(self) -> int | None:
+        """The lowest sequence number that waits, held or not: the cursor must stay below it.
+
+        All are looked at: what was held and released stands before events that came earlier.
+        """
+        held = (entry for entries in self._held.values() for entry in entries)
+        return min((event.seq for event, _ in chain(self._ready, held)), default=None)
 
     def _drop_largest(self) -> None:
         did = max(self._held, key=lambda one: sum(size for _, size in self._held[one]))

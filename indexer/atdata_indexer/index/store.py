@@ -113,8 +113,7 @@ class Store:
             self._refresh_dependents(
                 uri for uri, row in changes.rows.items() if row.kind == "schema"
             )
-            if seq is not None:
-                self._save_cursor(source, seq, now_us)
+            self._save_cursor(source, seq, now_us)
 
     def save_cursor(self, source: str, seq: int, now_us: int) -> None:
         """Move the cursor over events that concern nothing we keep."""
@@ -122,7 +121,7 @@ class Store:
             self._save_cursor(source, seq, now_us)
 
     def set_account(
-        self, did: str, active: bool, status: str | None, source: str, seq: int, now_us: int
+        self, did: str, active: bool, status: str | None, source: str, seq: int | None, now_us: int
     ) -> None:
         """Hide, purge or show again all records of an account (spec: account hosting status).
 
@@ -161,7 +160,7 @@ class Store:
         with self._transaction():
             self._db.execute("UPDATE repos SET sync = ? WHERE did = ?", [sync, did])
 
-    def set_sync(self, did: str, rev: str, source: str, seq: int, now_us: int) -> None:
+    def set_sync(self, did: str, rev: str, source: str, seq: int | None, now_us: int) -> None:
         """Note a `#sync`: a repo whose rev is not the one stored is desynchronised."""
         with self._transaction():
             self._db.execute(
@@ -170,7 +169,7 @@ class Store:
             )
             self._save_cursor(source, seq, now_us)
 
-    def set_identity_due(self, did: str, source: str, seq: int, now_us: int) -> None:
+    def set_identity_due(self, did: str, source: str, seq: int | None, now_us: int) -> None:
         """Note that a DID document must be read again."""
         with self._transaction():
             self._db.execute("UPDATE repos SET identity_due = true WHERE did = ?", [did])
@@ -347,7 +346,9 @@ class Store:
             [repo.did, repo.rev, repo.status, repo.sync, repo.data],
         )
 
-    def _save_cursor(self, source: str, seq: int, now_us: int) -> None:
+    def _save_cursor(self, source: str, seq: int | None, now_us: int) -> None:
+        if seq is None:
+            return
         self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", [source, seq, now_us])
 
     def _append(self, entries: Iterable[Sequence[Any]]) -> None:
