@@ -42,7 +42,10 @@ def settings(data_dir: Path, host: str, **more: Any) -> Settings:
 @asynccontextmanager
 async def indexing(playback: Playback, data_dir: Path, **more: Any) -> AsyncIterator[Indexer]:
     """An indexer that has read all of `playback` and goes on following it."""
-    async with playback.serve() as host, Indexer.open(settings(data_dir, host, **more)) as indexer:
+    async with (
+        playback.serve() as host,
+        Indexer.open(settings(data_dir, host, **more), clock=playback.clock) as indexer,
+    ):
         running = asyncio.create_task(indexer.run())
         try:
             await caught_up(indexer, playback, running)
@@ -82,7 +85,7 @@ def serving(playback: Playback, data_dir: Path, **more: Any) -> Iterator[AppView
     async def start() -> AsyncIterator[AppView]:
         async with (
             playback.serve() as host,
-            AppView.start(settings(data_dir, host, **more)) as (view, _),
+            AppView.start(settings(data_dir, host, **more), clock=playback.clock) as (view, _),
         ):
             await caught_up(view.indexer, playback)
             yield view

@@ -66,7 +66,11 @@ class SmallIndex:
 
     def handle(self, did: str, handle: str | None) -> None:
         """A resolved identity."""
-        self.ingest.apply(Work(identities=[ResolvedIdentity(did, handle, None, None)]))
+        self.resolved(ResolvedIdentity(did, handle, None, None))
+
+    def resolved(self, identity: ResolvedIdentity) -> None:
+        """A resolved identity, as it is."""
+        self.ingest.apply(Work(identities=[identity]))
 
     def views(self) -> Mapping[str, Any]:
         """Every searchable view by URI."""

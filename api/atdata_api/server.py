@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import structlog
@@ -12,6 +12,7 @@ import uvicorn
 from atdata_api.app import create_app
 from atdata_api.protocol import Protocol
 from atdata_indexer.daemon import Indexer
+from atdata_indexer.ingest import wall_clock
 from atdata_indexer.settings import Settings
 from atdata_indexer.sources import Source
 
@@ -38,7 +39,10 @@ class AppView:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, settings: Settings, source: Source | None = None
+        cls,
+        settings: Settings,
+        source: Source | None = None,
+        clock: Callable[[], int] = wall_clock,
     ) -> AsyncIterator["tuple[AppView, asyncio.Task[None]]"]:
         """Open the data directory, listen and follow the source until the block ends.
 
@@ -46,7 +50,7 @@ class AppView:
         error that stopped the indexer. Raises StoreError and OSError when it cannot start.
         """
         with _listen(settings.host, settings.port) as listener:
-            async with Indexer.open(settings, source) as indexer:
+            async with Indexer.open(settings, source, clock=clock) as indexer:
                 app = create_app(indexer.reader, indexer)
                 config = uvicorn.Config(
                     app,

@@ -22,9 +22,9 @@ import structlog
 from websockets.exceptions import WebSocketException
 
 from atdata_indexer.errands import Errands
-from atdata_indexer.errors import FrameError, FutureCursor, StreamError
+from atdata_indexer.errors import ClockBehind, FrameError, FutureCursor, StreamError
 from atdata_indexer.fetch import Fetcher, Refused, RepoUnavailable
-from atdata_indexer.fold import SyncState
+from atdata_indexer.fold import FUTURE_US, SyncState
 from atdata_indexer.frames import Account, Commit, Decoder, Identity, Sync, event_micros
 from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, ResolvedIdentity
 from atdata_indexer.index.reader import Reader
@@ -75,7 +75,9 @@ class Indexer:
         reader: Reader,
         source: Source,
         pause: Callable[[int], float],
+        clock: Callable[[], int],
     ) -> None:
+        self._clock = clock
         self._pause = pause
         self.store = store
         self.reader = reader
@@ -83,7 +85,7 @@ class Indexer:
         self._settings = settings
         self._source = source
         self._verify = settings.verify == "full"
-        self._ingest = Ingest(store, writer, source.name, verify=self._verify)
+        self._ingest = Ingest(store, writer, source.name, clock, verify=self._verify)
         self._resolver = IdentityResolver(settings, USER_AGENT)
         self._strangers = strangers_client(USER_AGENT, allow_private=settings.allow_loopback)
         self._tracked = store.tracked()
@@ -127,11 +129,12 @@ class Indexer:
         settings: Settings,
         source: Source | None = None,
         pause: Callable[[int], float] = backoff,
+        clock: Callable[[], int] = wall_clock,
     ) -> AsyncIterator[Self]:
         """Open the data directory, bring the index up to date with the database, and close both.
 
-        `pause` gives the seconds to wait before the n-th attempt to connect again. Raises
-        StoreError when the directory cannot be used.
+        `pause` gives the seconds to wait before the n-th attempt to connect again, `clock` the
+        microseconds since the epoch. Raises StoreError when the directory cannot be used.
         """
         log = structlog.get_logger()
         store = Store(settings.data_dir / "appview.duckdb", memory_limit=settings.memory_limit)
@@ -148,7 +151,7 @@ class Indexer:
             source = source or RelaySource(
                 settings.relay, user_agent=USER_AGENT, buffer_bytes=settings.buffer_mb << 19
             )
-            indexer = cls(settings, store, writer, reader, source, pause)
+            indexer = cls(settings, store, writer, reader, source, pause, clock)
             try:
                 yield indexer
             finally:
@@ -190,7 +193,8 @@ class Indexer:
     async def run(self) -> None:
         """Follow the source until cancelled, or until it ends if it is a recording.
 
-        Raises FutureCursor and StoreError (in an ExceptionGroup): both are for an operator.
+        Raises FutureCursor, ClockBehind and StoreError (in an ExceptionGroup): each is for an
+        operator to mend.
         """
         for did in self.store.identities_due():
             self._lookups.soon(did)
@@ -256,8 +260,10 @@ class Indexer:
                             self.status.connected = True
                             self._log.info("connected", cursor=self._start())
                         if chunk:
-                            failures = 0
+                            before = self._read
                             self._take(chunk)
+                            # What is only delivered again is no sign that all is well.
+                            failures = failures if self._read == before else 0
                         await self._below(self._settings.buffer_mb << 19)
                 if self._source.finite:
                     return
@@ -266,6 +272,8 @@ class Indexer:
                 self._log.error("future_cursor", cursor=self._start())
                 raise
             except (OSError, WebSocketException, FrameError, StreamError) as error:
+                if self._source.finite:
+                    raise  # a recording does not get better by reading it again
                 self.counts["disconnects"] += 1
                 self._log.warning("disconnected", error=str(error)[:300])
             finally:
@@ -294,7 +302,13 @@ class Indexer:
         if now - self._timed >= 1:
             self._timed = now
             sent = event_micros(chunk[-1])
-            self.status.lag_us = None if sent is None else max(0, wall_clock() - sent)
+            age = None if sent is None else self._clock() - sent
+            if age is not None and age < -FUTURE_US:
+                raise ClockBehind(
+                    f"the clock of this machine is {-age // 1_000_000} s behind the stream: every"
+                    " commit would look as if it came from the future"
+                )
+            self.status.lag_us = None if age is None else max(0, age)
         self._wake.set()
 
     async def _below(self, limit: int) -> None:

@@ -7,7 +7,7 @@ A commit is kept when an op touches an indexed collection or its repo is tracked
 """
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import libipld
@@ -130,9 +130,14 @@ class Decoder:
                     return seq, _commit(body)
                 for op in body["ops"]:
                     if op["path"].startswith(_PREFIXES):
-                        return seq, _commit(body)
+                        event = _commit(body)
+                        if isinstance(event, Malformed):
+                            event = replace(event, did=None)  # no stranger is tracked for that
+                        return seq, event
             except (TypeError, KeyError, AttributeError) as error:
-                return seq, _unreadable(seq, body.get("repo"), error)
+                did = body.get("repo")
+                known = did if isinstance(did, str) and did in self._tracked else None
+                return seq, _unreadable(seq, known, error)
             return seq, None
         if kind is None:
             return self._control(header, body)
@@ -182,10 +187,9 @@ def _seq(value: object) -> int:
     raise FrameError("seq is not a positive 64-bit integer")
 
 
-def _unreadable(seq: int, did: object, error: Exception) -> Malformed:
+def _unreadable(seq: int, did: str | None, error: Exception) -> Malformed:
     """A commit with a field that is missing or of another type, wherever it was met."""
-    known = did if isinstance(did, str) and is_did(did) else None
-    return Malformed(seq, known, f"commit: {type(error).__name__}: {str(error)[:200]}")
+    return Malformed(seq, did, f"commit: {type(error).__name__}: {str(error)[:200]}")
 
 
 def _commit(body: Mapping[str, Any]) -> Commit | Malformed:

@@ -19,7 +19,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from atdata_indexer.frames import Decoder
+from atdata_indexer.frames import Decoder, event_micros
+from atdata_indexer.ingest import wall_clock
 from atdata_indexer.sources.replay import read_recording
 
 RECORDING = Path(str(files("atdata_indexer") / "recording" / "frames.bin.gz"))
@@ -34,6 +35,7 @@ class Playback:
     ) -> None:
         decode = Decoder(frozenset()).decode
         self.frames = [(decode(frame)[0], frame) for frame in frames]
+        self._newest_us = max((event_micros(frame) or 0 for frame in frames), default=0)
         self.identities = dict(identities)
         self.repos: dict[str, bytes] = {}
         """The CAR of each repo that `com.atproto.sync.getRepo` answers with."""
@@ -42,6 +44,10 @@ class Playback:
         self.connections = 0
         self._close_at_end = close_at_end
         self._more = asyncio.Event()
+
+    def clock(self) -> int:
+        """Now, or the time of the newest frame where this machine's clock is behind it."""
+        return max(wall_clock(), self._newest_us)
 
     @property
     def last_seq(self) -> int:

@@ -52,10 +52,17 @@ class Store:
             raise StoreError(f"cannot open {path}: {error}") from error
         self._lock = threading.Lock()
         self._db = self._root.cursor()
-        self._open()
-        self.epoch = self._meta("epoch")
-        head = self._value("SELECT max(seq) FROM outbox")
-        self.head: int = int(self._meta("head")) if head is None else head
+        self.head = 0
+        try:
+            self._open()
+            self.epoch = self._meta("epoch")
+            self.head = self._value("SELECT max(seq) FROM outbox") or int(self._meta("head"))
+        except duckdb.Error as error:
+            self.close()
+            raise StoreError(f"cannot read {path}: {error}") from error
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
@@ -107,8 +114,12 @@ class Store:
             self._in("DELETE FROM quarantine WHERE uri IN", healed)
             for did in changes.healed:
                 self._db.execute(tables.SETTLE, [did, did])
-            for repo in changes.repos.values():
-                self._put_repo(repo)
+            in_step = [f"at://{r.did}" for r in changes.repos.values() if r.sync == "active"]
+            self._in(
+                "DELETE FROM quarantine WHERE uri IN",
+                [uri for uri in in_step if uri not in changes.faults],
+            )
+            self._upsert(tables.REPO, [_repo_row(repo) for repo in changes.repos.values()])
             self._append((c.uri, c.did, c.cid, c.rev, c.op) for c in changes.outbox)
             self._refresh_dependents(
                 uri for uri, row in changes.rows.items() if row.kind == "schema"
@@ -127,7 +138,7 @@ class Store:
 
         Any inactive status hides at once; `deleted` also removes every body from the database.
         """
-        new = "active" if active else status or "inactive"
+        new = "active" if active else status if status not in (None, "", "active") else "inactive"
         with self._transaction():
             old = self._value("SELECT status FROM repos WHERE did = ?", [did])
             if old is not None and old != new:
@@ -148,12 +159,8 @@ class Store:
     def add_repos(self, dids: Iterable[str]) -> None:
         """Begin to track repos of which nothing is known but that they have records of ours."""
         with self._transaction():
-            for did in dids:
-                self._db.execute(
-                    "INSERT INTO repos (did, status, sync, identity_due)"
-                    " VALUES (?, 'active', 'backfilling', true) ON CONFLICT DO NOTHING",
-                    [did],
-                )
+            new = [_repo_row(Repo(did, sync="backfilling")) for did in dict.fromkeys(dids)]
+            self._upsert(tables.NEW_REPO, new)
 
     def set_sync_state(self, did: str, sync: SyncState) -> None:
         """Note how it stands with a repo that was to be fetched."""
@@ -176,18 +183,36 @@ class Store:
             self._save_cursor(source, seq, now_us)
 
     def set_identities(self, identities: Iterable[ResolvedIdentity]) -> None:
-        """Store resolved identities; a changed handle brings the repo's documents up to date."""
+        """Store resolved identities; a changed handle brings the repo's documents up to date.
+
+        A handle belongs to one DID: who had it before loses it, and must be looked up again.
+        """
         resolved = {one.did: one for one in identities}
         with self._transaction():
             held = dict(self._in("SELECT did, handle FROM repos WHERE did IN", resolved))
-            for one in resolved.values():
-                self._db.execute(
-                    "UPDATE repos SET handle = ?, pds = ?, signing_key = ?, identity_due = false"
-                    " WHERE did = ?",
-                    [one.handle, one.pds, one.signing_key, one.did],
+            rows: list[dict[str, Any]] = []
+            for did, old in held.items():
+                one = resolved[did]
+                keeps = one.handle is None and one.claimed is not None and one.claimed == old
+                rows.append(
+                    {
+                        "did": did,
+                        "handle": old if keeps else one.handle,
+                        "pds": one.pds,
+                        "signing_key": one.signing_key,
+                        "identity_due": one.claimed is not None,
+                    }
                 )
-            moved = [did for did, handle in held.items() if handle != resolved[did].handle]
-            live = self._in(tables.LIVE_OF, moved)
+            taken = [row["handle"] for row in rows if row["handle"] is not None]
+            bereft = [
+                {"did": did, "handle": None, "identity_due": True}
+                for (did,) in self._in("SELECT did FROM repos WHERE handle IN", taken)
+                if did not in held
+            ]
+            self._upsert(tables.BEREFT, bereft)
+            self._upsert(tables.IDENTITY, rows)
+            moved = [row["did"] for row in rows if row["handle"] != held[row["did"]]]
+            live = self._in(tables.LIVE_OF, moved + [row["did"] for row in bereft])
             self._append((*row[:4], "refresh") for row in live)
 
     def behind(self) -> list[str]:
@@ -338,14 +363,6 @@ class Store:
     def _faults(self, changes: Changes, now_us: int) -> list[dict[str, Any]]:
         return [asdict(fault) | {"seen_us": now_us} for fault in changes.faults.values()]
 
-    def _put_repo(self, repo: Repo) -> None:
-        self._db.execute(
-            "INSERT INTO repos (did, rev, status, sync, data, identity_due)"
-            " VALUES (?, ?, ?, ?, ?, true) ON CONFLICT (did) DO UPDATE"
-            " SET rev = excluded.rev, sync = excluded.sync, data = excluded.data",
-            [repo.did, repo.rev, repo.status, repo.sync, repo.data],
-        )
-
     def _save_cursor(self, source: str, seq: int | None, now_us: int) -> None:
         if seq is None:
             return
@@ -388,6 +405,13 @@ class Store:
         self._db.register("incoming", pa.Table.from_pylist(rows, schema))
         self._db.execute(tables.INSERT[table])
         self._db.unregister("incoming")
+
+    def _upsert(self, sql: str, rows: list[dict[str, Any]]) -> None:
+        """Run `sql`, which reads rows of `repos` from `incoming`."""
+        if rows:
+            self._db.register("incoming", pa.Table.from_pylist(rows, tables.repo_columns(rows[0])))
+            self._db.execute(sql)
+            self._db.unregister("incoming")
 
     def _in(self, sql: str, keys: Iterable[Any]) -> list[Any]:
         """Run `sql`, which ends in IN, for `keys`, in slices that are planned as point look-ups."""
@@ -438,3 +462,14 @@ class Store:
             raise StoreError(f"the database cannot be read: {error}") from error
         finally:
             db.close()
+
+
+def _repo_row(repo: Repo) -> dict[str, Any]:
+    return {
+        "did": repo.did,
+        "rev": repo.rev,
+        "status": repo.status,
+        "sync": repo.sync,
+        "data": repo.data,
+        "identity_due": True,
+    }

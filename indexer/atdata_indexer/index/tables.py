@@ -4,7 +4,9 @@ LAYOUT counts the versions of the tables; a database of an older one is migrated
 opened, one of a newer one is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -47,7 +49,7 @@ _INTEGER_COLUMNS = frozenset(
 
 def _arrow(*columns: str) -> pa.Schema:
     """The Arrow schema of some columns: text, but for the known integers and the raw bytes."""
-    types = {"raw": pa.binary(), "verified": pa.bool_()}
+    types = {"raw": pa.binary(), "verified": pa.bool_(), "identity_due": pa.bool_()}
     types |= dict.fromkeys(_INTEGER_COLUMNS, pa.int64())
     return pa.schema([pa.field(name, types.get(name, pa.string())) for name in columns])
 
@@ -57,6 +59,13 @@ RECORD = _arrow(
     *("version", "schema_uri", "target_uri", "created_us", "sort_created", "body"),
     *("indexed_us", "seq", "verified"),
 )
+
+
+def repo_columns(row: Mapping[str, Any]) -> pa.Schema:
+    """The Arrow schema of some columns of `repos`."""
+    return _arrow(*row)
+
+
 OUTBOX = _arrow("seq", "uri", "did", "cid", "rev", "op")
 QUARANTINE = _arrow("uri", "did", "cid", "rev", "rule", "path", "reason", "raw", "seen_us")
 
@@ -71,6 +80,25 @@ DELETE = {
     "quarantine": "DELETE FROM quarantine WHERE uri",
 }
 
+
+NEW_REPO = (
+    "INSERT INTO repos (did, rev, status, sync, data, identity_due)"
+    " SELECT did, rev, status, sync, data, identity_due FROM incoming ON CONFLICT DO NOTHING"
+)
+REPO = (
+    "INSERT INTO repos (did, rev, status, sync, data, identity_due)"
+    " SELECT did, rev, status, sync, data, identity_due FROM incoming ON CONFLICT (did)"
+    " DO UPDATE SET rev = excluded.rev, sync = excluded.sync, data = excluded.data"
+)
+IDENTITY = (
+    "UPDATE repos SET handle = incoming.handle, pds = incoming.pds,"
+    " signing_key = incoming.signing_key, identity_due = incoming.identity_due"
+    " FROM incoming WHERE repos.did = incoming.did"
+)
+BEREFT = (
+    "UPDATE repos SET handle = NULL, identity_due = true"
+    " FROM incoming WHERE repos.did = incoming.did"
+)
 
 LIVE_OF = "SELECT uri, did, cid, rev, kind FROM records WHERE state = 'live' AND did IN"
 

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import tantivy
@@ -97,11 +98,11 @@ class IndexWriter:
     def _take_up(self) -> tantivy.IndexWriter:
         """Open what CURRENT names. Raises StoreError when it cannot be continued from."""
         name = current(self._folder)
-        if name is None:
-            raise StoreError("there is no index yet")
         for stale in self._folder.iterdir():
             if stale.is_dir() and stale.name != name:
                 shutil.rmtree(stale)
+        if name is None:
+            raise StoreError("there is no index yet")
         if not name.startswith(f"v{LAYOUT}-"):
             raise StoreError(f"the index {name} has another layout")
         with guarded("the index cannot be opened"):
@@ -154,7 +155,8 @@ class _Commit:
             except BaseException as failure:
                 error = failure
         if error is not None:
-            self._writer.rollback()
+            with suppress(Exception):  # the failure itself is what is reported
+                self._writer.rollback()
             return self._guard.__exit__(type(error), error, error.__traceback__)
         return self._guard.__exit__(None, None, None)
 
