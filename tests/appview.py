@@ -38,6 +38,7 @@ def settings(data_dir: Path, host: str, **more: Any) -> Settings:
         "plc_url": f"http://{host}",
         "handle_resolver": f"http://{host}",
         "allow_loopback": True,
+        "backfill": False,
         "batch_ms": 5,
     }
     return Settings(**(values | more))
@@ -46,7 +47,10 @@ def settings(data_dir: Path, host: str, **more: Any) -> Settings:
 @asynccontextmanager
 async def indexing(playback: Playback, data_dir: Path, **more: Any) -> AsyncIterator[Indexer]:
     """An indexer that has read all of `playback` and goes on following it."""
-    async with playback.serve() as host, Indexer.open(settings(data_dir, host, **more)) as indexer:
+    async with (
+        playback.serve() as host,
+        Indexer.open(settings(data_dir, host, **more), clock=playback.clock) as indexer,
+    ):
         running = asyncio.create_task(indexer.run())
         try:
             await caught_up(indexer, playback, running)
@@ -60,11 +64,22 @@ async def caught_up(
     indexer: Indexer, playback: Playback, running: "asyncio.Task[None] | None" = None
 ) -> None:
     """Wait until all that `playback` holds is searchable. Raises what stopped the indexer."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not indexer.is_current(playback.last_seq):
-            if running is not None and running.done():
-                await running
-            await asyncio.sleep(0.005)
+
+    def ready() -> bool:
+        if running is not None and running.done():
+            running.result()
+        return indexer.is_current(playback.last_seq)
+
+    await until(ready)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds. Raises TimeoutError."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        await asyncio.sleep(0.005)
 
 
 @contextmanager
@@ -75,7 +90,7 @@ def serving(playback: Playback, data_dir: Path, **more: Any) -> Iterator[AppView
     async def start() -> AsyncIterator[AppView]:
         async with (
             playback.serve() as host,
-            AppView.start(settings(data_dir, host, **more)) as (view, _),
+            AppView.start(settings(data_dir, host, **more), clock=playback.clock) as (view, _),
         ):
             await caught_up(view.indexer, playback)
             yield view

@@ -10,7 +10,7 @@ from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
-from atdata_indexer.ingest import Ingest
+from atdata_indexer.ingest import Ingest, Work
 from tests.contents import searchable
 
 ALICE = "did:plc:alicealicealicealicealic"
@@ -32,7 +32,7 @@ class SmallIndex:
     def open(self) -> None:
         self.store = Store(self.folder / "db")
         self.writer = IndexWriter(self.folder / "index", self.store)
-        self.ingest = Ingest(self.store, self.writer, "test", lambda: NOW_US)
+        self.ingest = Ingest(self.store, self.writer, "test", lambda: NOW_US, verify=False)
         self.reader = Reader(self.folder / "index")
 
     def close(self) -> None:
@@ -62,11 +62,15 @@ class SmallIndex:
     def account(self, did: str, active: bool, status: str | None = None) -> None:
         """An `#account` event."""
         self.seq += 1
-        self.ingest.apply([Account(self.seq, did, active, status)], [], self.seq)
+        self.ingest.apply(Work([Account(self.seq, did, active, status)], self.seq))
 
     def handle(self, did: str, handle: str | None) -> None:
         """A resolved identity."""
-        self.ingest.apply([], [ResolvedIdentity(did, handle, None, None)], None)
+        self.resolved(ResolvedIdentity(did, handle, None, None))
+
+    def resolved(self, identity: ResolvedIdentity) -> None:
+        """A resolved identity, as it is."""
+        self.ingest.apply(Work(identities=[identity]))
 
     def views(self) -> Mapping[str, Any]:
         """Every searchable view by URI."""

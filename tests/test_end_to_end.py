@@ -66,7 +66,7 @@ class Network:
 
     def start(self) -> None:
         host = self.pds.url.removeprefix("http://")
-        self.process = AppViewProcess(self.data_dir, host, plc_url=self.pds.plc)
+        self.process = AppViewProcess(self.data_dir, host, plc_url=self.pds.plc, backfill=True)
         self.index = IndexClient(self.process.url)
 
     def restart_after_kill(self) -> None:

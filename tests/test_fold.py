@@ -74,7 +74,7 @@ class Known:
     def take(self, events: Iterable[Commit | Malformed], now_us: int = NOW_US) -> Changes:
         run = list(events)
         orders = {uri: self.rows[uri].order for uri in touched(run) if uri in self.rows}
-        changes = fold(run, self.repos, orders, now_us)
+        changes = fold(run, self.repos, orders, now_us, verify=False)
         self.repos |= changes.repos
         self.rows |= changes.rows
         self.outbox += changes.outbox

@@ -66,6 +66,7 @@ async def followed(relay: Relay, folder: Path) -> AsyncIterator[tuple[Indexer, A
                 handle_resolver=f"http://{directory}",
             ),
             pause=lambda failures: 0.0,
+            clock=Playback(FRAMES, {}).clock,
         ) as indexer,
     ):
         running = asyncio.create_task(indexer.run())

@@ -14,7 +14,7 @@ from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
-from atdata_indexer.ingest import Ingest
+from atdata_indexer.ingest import Ingest, Work
 from atdata_indexer.playback import RECORDING
 from atdata_indexer.sources.replay import read_recording
 from tests.contents import quarantined, searchable, stored
@@ -61,14 +61,15 @@ def end_of(folder: Path, log: Iterable[Event], batch: int) -> tuple[Any, ...]:
     store = Store(folder / "db")
     try:
         writer = IndexWriter(folder / "index", store)
-        ingest = Ingest(store, writer, "test")
+        ingest = Ingest(store, writer, "test", verify=False)
         log = list(log)
         for at in range(0, len(log), batch):
             some = log[at : at + batch]
             handles = [
                 ResolvedIdentity(e.did, f"h{e.did[8:16]}.test", None, None) for e in some if e.did
             ]
-            ingest.apply(some, handles, some[-1].seq)
+            ingest.apply(Work(some, some[-1].seq))
+            ingest.apply(Work(identities=handles))
         reader = Reader(folder / "index")
         reader.refresh()
         writer.close()

@@ -20,7 +20,7 @@ def index(tmp_path: Path) -> Iterator[SmallIndex]:
     small.close()
 
 
-@pytest.mark.parametrize("step", ["_put_repo", "_append", "_save_cursor"])
+@pytest.mark.parametrize("step", ["_upsert", "_append", "_save_cursor"])
 def test_a_failure_at_any_step_leaves_nothing_behind(
     index: SmallIndex, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from atdata_api.server import AppView
+from atdata_client import cli
 from tests.canned_index import canned_index, dataset_view, page
 from tests.conftest import require
 from tests.real_pds import RealPds
@@ -113,7 +114,7 @@ def test_a_search_works_in_it(thin: Install, recorded_appview: AppView) -> None:
     assert "Chest X-ray, portable bedside films" in names
 
 
-@pytest.mark.parametrize("command", ["run", "demo"])
+@pytest.mark.parametrize("command", [*cli.SERVER_COMMANDS, "status"])
 def test_a_server_command_says_which_extra_to_install(thin: Install, command: str) -> None:
     done = thin.run("atdata-appview", command)
     assert (done.returncode, done.stdout) == (2, "")

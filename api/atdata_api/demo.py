@@ -56,9 +56,10 @@ async def play(settings: Settings, *, stay: bool) -> int:
                     "plc_url": f"http://{host}",
                     "handle_resolver": f"http://{host}",
                     "allow_loopback": True,
+                    "backfill": False,
                 }
             )
-            async with AppView.start(demo_settings) as (view, serving):
+            async with AppView.start(demo_settings, clock=playback.clock) as (view, serving):
                 console.print(
                     f"A recorded network of {len(playback.frames)} events plays on {host}."
                 )

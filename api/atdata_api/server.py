@@ -15,6 +15,7 @@ from atdata_api.protocol import Protocol
 from atdata_indexer.admin import admin_socket
 from atdata_indexer.daemon import Indexer
 from atdata_indexer.http_server import Server
+from atdata_indexer.ingest import wall_clock
 from atdata_indexer.settings import Settings
 from atdata_indexer.sources import Source
 
@@ -34,7 +35,10 @@ class AppView:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, settings: Settings, source: Source | None = None
+        cls,
+        settings: Settings,
+        source: Source | None = None,
+        clock: Callable[[], int] = wall_clock,
     ) -> AsyncIterator["tuple[AppView, asyncio.Task[None]]"]:
         """Open the data directory, listen and follow the source until the block ends.
 
@@ -43,7 +47,7 @@ class AppView:
         """
         with listen(settings.host, settings.port) as listener:
             async with (
-                Indexer.open(settings, source) as indexer,
+                Indexer.open(settings, source, clock=clock) as indexer,
                 admin_socket(settings.data_dir, indexer),
             ):
                 registry = metrics.of_indexer(indexer)

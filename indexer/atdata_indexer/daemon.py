@@ -11,7 +11,7 @@ stops the program, loudly: nothing that was not committed has moved the cursor.
 
 import asyncio
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -21,22 +21,31 @@ from typing import Self
 import structlog
 from websockets.exceptions import WebSocketException
 
-from atdata_indexer.errors import FrameError, FutureCursor, StreamError
-from atdata_indexer.frames import Decoder, Event, Identity, event_micros
+from atdata_indexer.errands import Errands
+from atdata_indexer.errors import ClockBehind, FrameError, FutureCursor, StreamError
+from atdata_indexer.fetch import Fetcher, Refused, RepoUnavailable
+from atdata_indexer.fold import FUTURE_US, SyncState
+from atdata_indexer.frames import Account, Commit, Decoder, Identity, Sync, event_micros
 from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, ResolvedIdentity
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.tables import RecordStatus
 from atdata_indexer.index.writer import IndexWriter
-from atdata_indexer.ingest import Ingest, wall_clock
+from atdata_indexer.ingest import Ingest, Outcome, Work, wall_clock
+from atdata_indexer.lanes import Lanes
+from atdata_indexer.net import strangers_client
 from atdata_indexer.settings import Settings
 from atdata_indexer.sources import Source
 from atdata_indexer.sources.relay import RelaySource
+from atdata_indexer.sync import Syncer
 from atdata_indexer.upkeep import Upkeep
 
 USER_AGENT = "atdata-appview"
 MAX_BACKOFF_S = 60.0
-RESOLVERS = 8
+LOOKUPS = 8
+PATIENT_LOOKUPS = 3
+JUDGED_S = 300.0
+DISCOVERED = 500
 IDLE_SAVE_S = 2.0
 
 
@@ -67,38 +76,54 @@ class Indexer:
         reader: Reader,
         source: Source,
         pause: Callable[[int], float],
+        clock: Callable[[], int],
     ) -> None:
+        self._clock = clock
         self._pause = pause
         self.store = store
         self.reader = reader
         self.status = SourceStatus(source.name, cursor=store.cursor(source.name))
         self._settings = settings
         self._source = source
-        self._ingest = Ingest(store, writer, source.name)
+        self._verify = settings.verify == "full"
+        self._ingest = Ingest(store, writer, source.name, clock, verify=self._verify)
         self._resolver = IdentityResolver(settings, USER_AGENT)
+        self._strangers = strangers_client(USER_AGENT, allow_private=settings.allow_loopback)
         self._tracked = store.tracked()
         self._decoder = Decoder(self._tracked)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self.upkeep = Upkeep(settings, store, lambda: writer, reader, self._hold)
         self.frames_read = self.events_kept = 0
-        self._waiting: deque[tuple[Event, int]] = deque()
-        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._lanes = Lanes(settings.buffer_mb << 19)
+        self._lookups = Errands(self._look_up, LOOKUPS)
+        self._syncer = Syncer(
+            store,
+            self._lanes,
+            Fetcher(self._strangers, repo_bytes=settings.repo_mb << 20),
+            verify=self._verify,
+            wake=self._wake.set,
+            note=self._note_sync,
+            look_up=self._lookups.soon,
+        )
+        self._found: list[str] = []
         self._resolved: list[ResolvedIdentity] = []
+        self._judged: dict[str, float] = {}
         self._read: int | None = None
         self._ended = False
         self._timed = 0.0
-        self._wake = asyncio.Event()
-        self._drained = asyncio.Event()
-        self._new: set[str] = set()
-        self._due: asyncio.Queue[str] = asyncio.Queue()
-        self._queued: set[str] = set()
-        self._tries: dict[str, int] = {}
         self._log = structlog.get_logger().bind(source=source.name)
 
     @property
     def counts(self) -> Counter[str]:
         """What became of events and connections since the start."""
         return self._ingest.counts
+
+    @property
+    def sync_counts(self) -> Counter[str]:
+        """Why snapshots of repos were refused since the start."""
+        return self._syncer.counts
 
     @classmethod
     @asynccontextmanager
@@ -107,11 +132,12 @@ class Indexer:
         settings: Settings,
         source: Source | None = None,
         pause: Callable[[int], float] = backoff,
+        clock: Callable[[], int] = wall_clock,
     ) -> AsyncIterator[Self]:
         """Open the data directory, bring the index up to date with the database, and close both.
 
-        `pause` gives the seconds to wait before the n-th attempt to connect again. Raises
-        StoreError when the directory cannot be used.
+        `pause` gives the seconds to wait before the n-th attempt to connect again, `clock` the
+        microseconds since the epoch. Raises StoreError when the directory cannot be used.
         """
         log = structlog.get_logger()
         store = Store(settings.data_dir / "appview.duckdb", memory_limit=settings.memory_limit)
@@ -128,11 +154,12 @@ class Indexer:
             source = source or RelaySource(
                 settings.relay, user_agent=USER_AGENT, buffer_bytes=settings.buffer_mb << 19
             )
-            indexer = cls(settings, store, writer, reader, source, pause)
+            indexer = cls(settings, store, writer, reader, source, pause, clock)
             try:
                 yield indexer
             finally:
                 await indexer._resolver.aclose()
+                await indexer._strangers.aclose()
                 indexer._thread.shutdown()
                 writer.close()
         finally:
@@ -155,30 +182,75 @@ class Indexer:
         return self.store.head
 
     def is_current(self, seq: int) -> bool:
-        """Whether all up to `seq` of the source is searchable, the authors' identities included."""
+        """Whether all up to `seq` of the source is searchable and no account is looked up."""
         return (
             self.status.cursor is not None
             and self.status.cursor >= seq
-            and not self.store.identities_due()
+            and not self._lanes.holding
+            and self._lookups.idle
+            and (self._syncer.idle or not self._settings.backfill)
+            and not (self._found or self._resolved)
             and self.reader.seq == self.store.head
         )
 
     async def run(self) -> None:
         """Follow the source until cancelled, or until it ends if it is a recording.
 
-        Raises FutureCursor and StoreError (in an ExceptionGroup): both are for an operator.
+        Raises FutureCursor, ClockBehind and StoreError (in an ExceptionGroup): each is for an
+        operator to mend.
         """
         for did in self.store.identities_due():
-            self._resolve_soon(did)
+            self._lookups.soon(did)
+        first = self.status.cursor is None and self._settings.backfill
         async with asyncio.TaskGroup() as tasks:
-            resolvers = [tasks.create_task(self._resolve()) for _ in range(RESOLVERS)]
+            errands = [
+                tasks.create_task(self._lookups.run()),
+            ]
+            if self._settings.backfill:
+                errands.append(tasks.create_task(self._syncer.run()))
+            if first and not self._source.finite:
+                errands.append(tasks.create_task(self._discover_in_time()))
             applying = tasks.create_task(self._apply())
             await self._follow()
             self._ended = True
             self._wake.set()
             await applying
-            for task in resolvers:
+            for task in errands:
                 task.cancel()
+
+    async def discover(self, host: str) -> int:
+        """Track every repo with records of ours that `host` knows; each is then fetched whole.
+
+        Returns how many were new. Raises RepoUnavailable and Refused; asked again, it goes on with
+        what is still unknown.
+        """
+        new = 0
+        async for did in self._syncer.discover(host):
+            if did not in self._tracked:
+                self._tracked.add(did)
+                self._found.append(did)
+                new += 1
+            if len(self._found) >= DISCOVERED:
+                self._wake.set()
+                self._drained.clear()
+                await self._drained.wait()
+        self._wake.set()
+        self._log.info("discovered", host=host, repos=new)
+        return new
+
+    async def _discover_in_time(self) -> None:
+        """The discovery of a first start, tried until the host answers."""
+        host = self._settings.relay.replace("ws", "http", 1)
+        failures = 0
+        while True:
+            try:
+                await self.discover(host)
+            except (RepoUnavailable, Refused) as error:
+                failures += 1
+                self._log.warning("discovery_failed", host=host, error=str(error)[:300])
+                await asyncio.sleep(self._pause(failures))
+            else:
+                return
 
     async def _follow(self) -> None:
         """Read the source, again and again, from where reading stopped."""
@@ -191,8 +263,10 @@ class Indexer:
                             self.status.connected = True
                             self._log.info("connected", cursor=self._start())
                         if chunk:
-                            failures = 0
+                            before = self._read
                             self._take(chunk)
+                            # What is only delivered again is no sign that all is well.
+                            failures = failures if self._read == before else 0
                         await self._below(self._settings.buffer_mb << 19)
                 if self._source.finite:
                     return
@@ -224,23 +298,27 @@ class Indexer:
             seq, event = decode(frame)
             if event is not None:
                 if event.did is not None and event.did not in tracked:
-                    tracked.add(event.did)
-                    self._new.add(event.did)
+                    self._meet(event.did)
                 self.events_kept += 1
-                self._waiting.append((event, len(frame)))
-                self._bytes += len(frame)
+                self._lanes.put(event, len(frame))
             if seq:
                 self._read = seq
         now = asyncio.get_running_loop().time()
         if now - self._timed >= 1:
             self._timed = now
             sent = event_micros(chunk[-1])
-            self.status.lag_us = None if sent is None else max(0, wall_clock() - sent)
+            age = None if sent is None else self._clock() - sent
+            if age is not None and age < -FUTURE_US:
+                raise ClockBehind(
+                    f"the clock of this machine is {-age // 1_000_000} s behind the stream: every"
+                    " commit would look as if it came from the future"
+                )
+            self.status.lag_us = None if age is None else max(0, age)
         self._wake.set()
 
     async def _below(self, limit: int) -> None:
         """Wait until less than `limit` bytes of events wait to be applied."""
-        while self._bytes > limit:
+        while self._lanes.ready_bytes > limit:
             self._drained.clear()
             await self._drained.wait()
 
@@ -256,64 +334,107 @@ class Indexer:
                 await asyncio.sleep(self._settings.batch_ms / 1000)
             self._wake.clear()
             idle = self._ended or loop.time() - saved >= IDLE_SAVE_S
-            while self._waiting or self._resolved or (idle and self._read != self.status.cursor):
-                await self._apply_batch(loop)
+            while self._has_work() or (idle and self._read != self.status.cursor):
+                await self._turn(loop)
                 saved = loop.time()
             if self._ended:
                 return
 
-    async def _apply_batch(self, loop: asyncio.AbstractEventLoop) -> None:
-        count = min(len(self._waiting), self._settings.batch_events)
-        batch = [self._waiting.popleft() for _ in range(count)]
-        events = [event for event, _ in batch]
-        resolved, self._resolved = self._resolved, []
-        seq = events[-1].seq if self._waiting else self._read
-        await loop.run_in_executor(self._thread, self._apply_now, events, resolved, seq)
-        self.status.cursor = seq
-        self._bytes -= sum(size for _, size in batch)
+    def _has_work(self) -> bool:
+        waits = self._found or self._resolved or self._syncer.snapshots
+        return bool(len(self._lanes) or waits)
+
+    async def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One turn of the writer, and what follows from it."""
+        events = self._lanes.take(self._settings.batch_events)
+        work = Work(
+            events=events,
+            seq=self._read,
+            waiting=self._lanes.oldest(),
+            repos=self._found,
+            identities=self._resolved,
+            snapshots=self._syncer.snapshots,
+            judged=self._judged_now(loop.time()),
+        )
+        self._found, self._resolved, self._syncer.snapshots = [], [], []
+        outcome = await loop.run_in_executor(self._thread, self._apply_now, work)
+        if outcome.cursor is not None:
+            self.status.cursor = outcome.cursor
         self._drained.set()
+        for did in work.repos:
+            self._lookups.soon(did)
         for event in events:
             if isinstance(event, Identity):
-                self._resolve_soon(event.did)
-            elif event.did in self._new:
-                # Only now: its row must exist before an identity can be stored with it.
-                self._new.remove(event.did)
-                self._resolve_soon(event.did)
+                self._judged.pop(event.did, None)
+                self._lookups.soon(event.did)
+            elif isinstance(event, Account | Sync):
+                self._syncer.soon(event.did)
+                if isinstance(event, Account) and event.status == "deleted":
+                    self._lanes.drop(event.did)
+        for did in outcome.behind:
+            self._syncer.soon(did)
+        self._doubt(outcome.doubted)
+        for identity in work.identities:
+            if not self._syncer.is_fetching(identity.did):
+                self._lanes.release(identity.did)
+            self._syncer.resolved(identity)
+        for snapshot in work.snapshots:
+            self._syncer.applied(snapshot.did)
+        for did in outcome.outdated:
+            self._syncer.later(did)
 
-    def _apply_now(
-        self, events: Sequence[Event], resolved: Sequence[ResolvedIdentity], seq: int | None
-    ) -> None:
-        self._ingest.apply(events, resolved, seq)
+    def _apply_now(self, work: Work) -> Outcome:
+        outcome = self._ingest.apply(work)
         self.reader.refresh()
+        return outcome
 
-    def _resolve_soon(self, did: str) -> None:
-        if did not in self._queued:
-            self._queued.add(did)
-            self._due.put_nowait(did)
+    def _meet(self, did: str) -> None:
+        """Begin to track an account; its commits wait until its key is known."""
+        self._tracked.add(did)
+        self._found.append(did)
+        if self._verify:
+            self._lanes.hold(did)
 
-    async def _resolve(self) -> None:
-        """Resolve identities that are due; one that cannot be had now is asked for again later."""
+    def _judged_now(self, now: float) -> frozenset[str]:
+        """The accounts whose keys were looked up so lately that they need not be again."""
+        self._judged = {did: until for did, until in self._judged.items() if until > now}
+        return frozenset(self._judged)
+
+    def _doubt(self, commits: Sequence[Commit]) -> None:
+        """Look keys up anew for commits that they do not fit; a second failure decides."""
+        by_repo: dict[str, list[Commit]] = {}
+        for commit in commits:
+            by_repo.setdefault(commit.did, []).append(commit)
+        for did, doubted in by_repo.items():
+            self._judged[did] = asyncio.get_running_loop().time() + JUDGED_S
+            self._lanes.hold(did)
+            self._lanes.put_back(did, doubted)
+            self._lookups.soon(did)
+
+    async def _look_up(self, did: str, failures: int) -> float | None:
+        """Resolve an identity; what waits for one that cannot be had is given up after a while."""
+        try:
+            # Awaited first: the list that results are put into is swapped meanwhile.
+            identity = await self._resolver.resolve(did)
+            self._resolved.append(identity)
+        except IdentityUnavailable as error:
+            self.counts["identities_unavailable"] += 1
+            self._log.warning("identity_unavailable", did=did, error=str(error)[:300])
+            if failures >= PATIENT_LOOKUPS and not self._syncer.is_fetching(did):
+                self._lanes.drop(did)
+                self._lanes.release(did)
+            return 1.0
+        self._wake.set()
+        return None
+
+    async def _note_sync(self, did: str, state: SyncState) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            did = await self._due.get()
-            self._queued.discard(did)
-            try:
-                # Awaited first: the list that results are put into is swapped meanwhile.
-                identity = await self._resolver.resolve(did)
-                self._resolved.append(identity)
-            except IdentityUnavailable as error:
-                tries = self._tries[did] = self._tries.get(did, 0) + 1
-                self.counts["identities_unavailable"] += 1
-                self._log.warning("identity_unavailable", did=did, error=str(error)[:300])
-                loop.call_later(2.0 ** min(tries, 12), self._resolve_soon, did)
-            else:
-                self._tries.pop(did, None)
-                self._wake.set()
+        await loop.run_in_executor(self._thread, self.store.set_sync_state, did, state)
 
     @property
     def waiting_bytes(self) -> int:
-        """How much of the stream has been read and not yet been applied."""
-        return self._bytes
+        """How much of the stream has been read and waits to be applied."""
+        return self._lanes.ready_bytes
 
     def _hold[T](self, work: Callable[[], T]) -> T:
         """Run `work` in the writer thread; called from any other."""

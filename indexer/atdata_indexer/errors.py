@@ -4,6 +4,7 @@ IndexerError
 ├── FrameError      bytes that are not an event: the connection they came from is dropped
 ├── StreamError     the source refused to go on (an error frame); names the protocol's error
 │   └── FutureCursor   the stored cursor is ahead of the source: an operator must decide
+├── ClockBehind     this machine's clock is behind the stream: nothing could be judged
 ├── CommitError     a commit whose blocks do not hold what it says; names the reason
 ├── RecordError     a record block that is not data of the AT Protocol; names the rule
 ├── StoreError      the database or index of this process cannot be used
@@ -30,6 +31,10 @@ class StreamError(IndexerError):
 
 class FutureCursor(StreamError):
     """The stored cursor is ahead of the source. Going on would skip events; nothing is skipped."""
+
+
+class ClockBehind(IndexerError):
+    """This machine's clock is so far behind the stream that true commits would be refused."""
 
 
 class CommitError(IndexerError):

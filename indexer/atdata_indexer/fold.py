@@ -14,19 +14,20 @@ its repo desynchronised.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from atdata_indexer.errors import CommitError, RecordError
 from atdata_indexer.frames import Commit, Malformed, Op
 from atdata_indexer.repo import Blocks, open_commit, read_record
+from atdata_indexer.verify import verify_commit
 from atdata_schemas.errors import ValidationError
 from atdata_schemas.records import KINDS, Kind, Lens, Record, Schema, parse_record
 from atdata_schemas.syntax import cid_text, micros, tid_micros
 
 type State = Literal["live", "invalid", "deleted"]
-type SyncState = Literal["active", "desynchronised"]
+type SyncState = Literal["active", "backfilling", "desynchronised", "throttled", "gone"]
 
 FUTURE_US = 5 * 60 * 1_000_000
 """A rev this much ahead of the clock is invalid (https://atproto.com/specs/repository)."""
@@ -37,12 +38,18 @@ RAW_BYTES = 8192
 
 @dataclass(frozen=True, slots=True)
 class Repo:
-    """What is known of a repo. `status` is `active` or why its account is not."""
+    """What is known of a repo. `status` is `active` or why its account is not.
+
+    `data` is the CID of its tree's root at `rev`, None when commits are not verified; `key` the
+    account's signing key, None while it is not known.
+    """
 
     did: str
     rev: str | None = None
     status: str = "active"
     sync: SyncState = "active"
+    data: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class Row:
     target_uri: str | None = None
     created_us: int | None = None
     body: str | None = None
+    verified: bool = False
 
     @property
     def order(self) -> tuple[str, int]:
@@ -107,6 +115,10 @@ class Changes:
     repos: dict[str, Repo] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     outbox: list[Change] = field(default_factory=list)
+    doubted: list[Commit] = field(default_factory=list)
+    """Commits whose signature did not fit the key that is held: it may have changed."""
+    healed: set[str] = field(default_factory=set)
+    """Repos that were read whole: what was in quarantine for their commits is settled."""
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -115,17 +127,25 @@ def fold(
     repos: Mapping[str, Repo],
     rows: Mapping[str, tuple[str, int]],
     now_us: int,
+    *,
+    verify: bool,
+    judged: Container[str] = frozenset(),
 ) -> Changes:
     """Fold a run of commits over what is known.
 
     `repos` by DID; `rows` gives the (rev, op index) of every known record the run touches, by URI.
+    With `verify` every commit must be shown to be its author's; without, only hashes are checked.
+    One whose signature fails is given back as doubted, with those of its repo that follow, unless
+    its DID is in `judged`: then the key has just been looked up anew, and the commit is refused.
     """
     changes = Changes()
     for event in events:
         if isinstance(event, Malformed):
             _refuse(changes, repos, event.did, event.reason)
+        elif any(event.did == doubted.did for doubted in changes.doubted):
+            changes.doubted.append(event)
         else:
-            _fold_commit(changes, event, repos, rows, now_us)
+            _fold_commit(changes, event, repos, rows, now_us, verify, judged)
     return changes
 
 
@@ -142,22 +162,31 @@ def _fold_commit(
     repos: Mapping[str, Repo],
     rows: Mapping[str, tuple[str, int]],
     now_us: int,
+    verify: bool,
+    judged: Container[str],
 ) -> None:
     repo = changes.repos.get(commit.did) or repos.get(commit.did) or Repo(commit.did)
     if repo.rev is not None and commit.rev <= repo.rev:
         changes.counts["stale_commits"] += 1
         return
+    if repo.status == "deleted":
+        changes.counts["after_deletion"] += 1
+        return
     try:
         if tid_micros(commit.rev) > now_us + FUTURE_US:
             raise CommitError("future-rev", f"rev {commit.rev} lies in the future")
-        blocks = open_commit(commit) if commit.ops else {}
+        blocks = open_commit(commit) if commit.ops or verify else {}
+        data = _verified(commit, blocks, repo) if verify else None
     except CommitError as error:
-        _refuse_commit(changes, repo, commit, error)
+        if error.reason in {"key", "signature"} and commit.did not in judged:
+            changes.doubted.append(commit)
+        else:
+            _refuse_commit(changes, repo, commit, error)
         return
-    gap = repo.rev is not None and commit.since != repo.rev
+    gap = _breaks_chain(repo, commit)
     changes.counts["gaps"] += gap
     sync: SyncState = "desynchronised" if gap else repo.sync
-    changes.repos[commit.did] = replace(repo, rev=commit.rev, sync=sync)
+    changes.repos[commit.did] = replace(repo, rev=commit.rev, sync=sync, data=data)
     changes.counts["commits"] += 1
     for op in commit.ops:
         uri = _uri(commit.did, op)
@@ -165,37 +194,58 @@ def _fold_commit(
         if known is not None and known >= (commit.rev, op.index):
             changes.counts["stale_ops"] += 1
             continue
-        _apply(changes, uri, commit, op, blocks)
+        row = Row(
+            uri=uri,
+            did=commit.did,
+            collection=op.collection,
+            rkey=op.rkey,
+            kind=KINDS[op.collection],
+            cid=None if op.action == "delete" or op.cid is None else cid_text(op.cid),
+            rev=commit.rev,
+            op_index=op.index,
+            state="deleted",
+            verified=verify,
+        )
+        block = None if op.action == "delete" or op.cid is None else blocks[op.cid]
+        apply_row(changes, row, op.action, block)
 
 
-def _apply(changes: Changes, uri: str, commit: Commit, op: Op, blocks: Blocks) -> None:
-    row = Row(
-        uri=uri,
-        did=commit.did,
-        collection=op.collection,
-        rkey=op.rkey,
-        kind=KINDS[op.collection],
-        cid=None if op.action == "delete" or op.cid is None else cid_text(op.cid),
-        rev=commit.rev,
-        op_index=op.index,
-        state="deleted",
-    )
-    changes.faults.pop(uri, None)
-    outcome: str = op.action
-    if op.action != "delete" and op.cid is not None:
-        block = blocks[op.cid]
+def _verified(commit: Commit, blocks: Blocks, repo: Repo) -> str:
+    if repo.key is None:
+        raise CommitError("key", "the account's signing key is not known")
+    return cid_text(verify_commit(commit, blocks, repo.key))
+
+
+def _breaks_chain(repo: Repo, commit: Commit) -> bool:
+    """Whether something happened between what is known of a repo and this commit."""
+    if repo.rev is None:
+        return False
+    if commit.since != repo.rev:
+        return True
+    began_from = None if commit.prev_data is None else cid_text(commit.prev_data)
+    return None not in (repo.data, began_from) and repo.data != began_from
+
+
+def apply_row(changes: Changes, row: Row, action: str, block: bytes | None) -> None:
+    """Make `row` the state of its record: a tombstone without a block, else what the block holds.
+
+    A block that breaks its lexicon makes the row invalid and is put in quarantine.
+    """
+    changes.faults.pop(row.uri, None)
+    outcome = action
+    if block is not None:
         try:
             row = _live(row, block)
         except (RecordError, ValidationError) as error:
             row = replace(row, state="invalid")
             path = error.path if isinstance(error, ValidationError) else ""
             message = error.message if isinstance(error, ValidationError) else str(error)
-            changes.faults[uri] = Fault(
-                uri, commit.did, row.cid, row.rev, error.rule, path, message, block[:RAW_BYTES]
+            changes.faults[row.uri] = Fault(
+                row.uri, row.did, row.cid, row.rev, error.rule, path, message, block[:RAW_BYTES]
             )
             outcome = "quarantine"
-    changes.rows[uri] = row
-    changes.outbox.append(Change(uri, row.did, row.cid, row.rev, outcome))
+    changes.rows[row.uri] = row
+    changes.outbox.append(Change(row.uri, row.did, row.cid, row.rev, outcome))
     changes.counts[f"records_{outcome}"] += 1
 
 

@@ -7,7 +7,7 @@ A commit is kept when an op touches an indexed collection or its repo is tracked
 """
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import libipld
@@ -35,8 +35,20 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """One change of any record of the repo, as its tree sees it: `prev` is what was there."""
+
+    action: Action
+    key: bytes
+    prev: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """A commit that concerns us; `ops` holds only those on indexed collections."""
+    """A commit that concerns us; `ops` holds only those on indexed collections, `edits` all.
+
+    `prev_data` is the root of the tree it began from, where the author's PDS says so.
+    """
 
     seq: int
     did: str
@@ -45,6 +57,8 @@ class Commit:
     cid: bytes
     ops: tuple[Op, ...]
     blocks: bytes
+    prev_data: bytes | None = None
+    edits: tuple[Edit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +130,14 @@ class Decoder:
                     return seq, _commit(body)
                 for op in body["ops"]:
                     if op["path"].startswith(_PREFIXES):
-                        return seq, _commit(body)
+                        event = _commit(body)
+                        if isinstance(event, Malformed):
+                            event = replace(event, did=None)  # no stranger is tracked for that
+                        return seq, event
             except (TypeError, KeyError, AttributeError) as error:
-                return seq, _unreadable(seq, body.get("repo"), error)
+                did = body.get("repo")
+                known = did if isinstance(did, str) and did in self._tracked else None
+                return seq, _unreadable(seq, known, error)
             return seq, None
         if kind is None:
             return self._control(header, body)
@@ -168,10 +187,9 @@ def _seq(value: object) -> int:
     raise FrameError("seq is not a positive 64-bit integer")
 
 
-def _unreadable(seq: int, did: object, error: Exception) -> Malformed:
+def _unreadable(seq: int, did: str | None, error: Exception) -> Malformed:
     """A commit with a field that is missing or of another type, wherever it was met."""
-    known = did if isinstance(did, str) and is_did(did) else None
-    return Malformed(seq, known, f"commit: {type(error).__name__}: {str(error)[:200]}")
+    return Malformed(seq, did, f"commit: {type(error).__name__}: {str(error)[:200]}")
 
 
 def _commit(body: Mapping[str, Any]) -> Commit | Malformed:
@@ -184,13 +202,20 @@ def _commit(body: Mapping[str, Any]) -> Commit | Malformed:
         return Malformed(seq, did, "commit: rev is not a TID")
     if since is not None and not (isinstance(since, str) and is_tid(since)):
         return Malformed(seq, did, "commit: since is not a TID")
+    prev_data = body.get("prevData")
     if not isinstance(cid, bytes) or not isinstance(blocks, bytes):
         return Malformed(seq, did, "commit: commit or blocks missing")
+    if not isinstance(prev_data, bytes | None):
+        return Malformed(seq, did, "commit: prevData is not a CID")
     ops: list[Op] = []
+    edits: list[Edit] = []
     for index, op in enumerate(body["ops"]):
-        path, action, target = op["path"], op.get("action"), op.get("cid")
+        path, action, target, prev = op["path"], op.get("action"), op.get("cid"), op.get("prev")
         if not isinstance(path, str) or action not in _ACTIONS:
             return Malformed(seq, did, f"commit: ops[{index}] has no path or action")
+        if not isinstance(prev, bytes | None):
+            return Malformed(seq, did, f"commit: ops[{index}].prev is not a CID")
+        edits.append(Edit(action, path.encode(), prev))
         collection, _, rkey = path.partition("/")
         if collection not in KINDS:
             continue
@@ -199,4 +224,4 @@ def _commit(body: Mapping[str, Any]) -> Commit | Malformed:
         if not isinstance(target, bytes | None):
             return Malformed(seq, did, f"commit: ops[{index}].cid is not a CID")
         ops.append(Op(index, action, collection, rkey, target))
-    return Commit(seq, did, rev, since, cid, tuple(ops), blocks)
+    return Commit(seq, did, rev, since, cid, tuple(ops), blocks, prev_data, tuple(edits))

@@ -6,8 +6,9 @@ raises; what is known to be wrong is None.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -19,6 +20,10 @@ from atdata_indexer.net import fetch, strangers_client
 from atdata_indexer.settings import Settings
 from atdata_schemas.syntax import is_did, is_handle
 
+# What goes into the database and into requests is plain: documents are written by strangers.
+_ENDPOINT = re.compile(r"https?://[!-~]{1,500}")
+_MULTIBASE = re.compile(r"z[1-9A-HJ-NP-Za-km-z]{1,200}")
+
 
 class IdentityUnavailable(Exception):
     """The answer cannot be had now; asking again later may help."""
@@ -26,12 +31,17 @@ class IdentityUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedIdentity:
-    """What a DID stands for now; `handle` only when verified both ways."""
+    """What a DID stands for now; `handle` only when verified both ways.
+
+    `claimed` is a handle that the document names and that could not be looked up: one that was
+    verified before stays, and is asked for again.
+    """
 
     did: str
     handle: str | None
     pds: str | None
     signing_key: str | None
+    claimed: str | None = None
 
 
 class IdentityResolver:
@@ -54,9 +64,14 @@ class IdentityResolver:
         if document is None or document.get("id") != did:
             return ResolvedIdentity(did, None, None, None)
         handle = _claimed_handle(document)
-        if handle is not None and await self._did_of(handle) != did:
-            handle = None
-        return ResolvedIdentity(did, handle, _service(document), _key(document))
+        identity = ResolvedIdentity(did, None, _service(document), _key(document))
+        if handle is None:
+            return identity
+        try:
+            resolved = await self._did_of(handle)
+        except IdentityUnavailable:
+            return replace(identity, claimed=handle)
+        return replace(identity, handle=handle if resolved == did else None)
 
     async def _document(self, did: str) -> Mapping[str, Any] | None:
         method, _, name = did.removeprefix("did:").partition(":")
@@ -123,8 +138,8 @@ def _service(document: Mapping[str, Any]) -> str | None:
     for service in _entries(document.get("service")):
         if isinstance(service, dict) and str(service.get("id", "")).endswith("#atproto_pds"):
             endpoint = service.get("serviceEndpoint")
-            if isinstance(endpoint, str) and endpoint.startswith(("https://", "http://")):
-                return endpoint[:1000]
+            if isinstance(endpoint, str) and _ENDPOINT.fullmatch(endpoint):
+                return endpoint
     return None
 
 
@@ -132,8 +147,8 @@ def _key(document: Mapping[str, Any]) -> str | None:
     for method in _entries(document.get("verificationMethod")):
         if isinstance(method, dict) and str(method.get("id", "")).endswith("#atproto"):
             key = method.get("publicKeyMultibase")
-            if isinstance(key, str):
-                return key[:200]
+            if isinstance(key, str) and _MULTIBASE.fullmatch(key):
+                return key
     return None
 
 

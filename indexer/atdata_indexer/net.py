@@ -94,15 +94,21 @@ def strangers_client(user_agent: str, *, allow_private: bool = False) -> httpx.A
     )
 
 
-async def fetch(client: httpx.AsyncClient, url: str) -> httpx.Response:
-    """GET `url`, at most MAX_BYTES of it.
+async def fetch(
+    client: httpx.AsyncClient,
+    url: str,
+    *,
+    most_bytes: int = MAX_BYTES,
+    limit_s: float = 2 * TIMEOUT_S,
+) -> httpx.Response:
+    """GET `url`, at most `most_bytes` of it within `limit_s` seconds.
 
     Raises httpx.HTTPError, also for a longer body and for a host that cannot be one; TimeoutError.
     """
     plain = {"Accept-Encoding": "identity"}
     try:
         async with (
-            asyncio.timeout(2 * TIMEOUT_S),
+            asyncio.timeout(limit_s),
             client.stream("GET", url, headers=plain) as response,
         ):
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -110,10 +116,11 @@ async def fetch(client: httpx.AsyncClient, url: str) -> httpx.Response:
             body = bytearray()
             async for part in response.aiter_raw():
                 body += part
-                if len(body) > MAX_BYTES:
+                if len(body) > most_bytes:
                     raise httpx.DecodingError("the answer is too long", request=response.request)
+            kept = {k: v for k, v in response.headers.items() if k == "retry-after"}
             return httpx.Response(
-                response.status_code, content=bytes(body), request=response.request
+                response.status_code, headers=kept, content=bytes(body), request=response.request
             )
     except (httpx.InvalidURL, UnicodeError) as error:
         # UnicodeError: what the encodings of host names (IDNA) raise, httpx's and the system's.

@@ -19,7 +19,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from atdata_indexer.frames import Decoder
+from atdata_indexer.frames import Decoder, event_micros
+from atdata_indexer.ingest import wall_clock
 from atdata_indexer.sources.replay import read_recording
 
 RECORDING = Path(str(files("atdata_indexer") / "recording" / "frames.bin.gz"))
@@ -34,10 +35,19 @@ class Playback:
     ) -> None:
         decode = Decoder(frozenset()).decode
         self.frames = [(decode(frame)[0], frame) for frame in frames]
+        self._newest_us = max((event_micros(frame) or 0 for frame in frames), default=0)
         self.identities = dict(identities)
+        self.repos: dict[str, bytes] = {}
+        """The CAR of each repo that `com.atproto.sync.getRepo` answers with."""
+        self.asked: list[str] = []
+        """The methods that were asked for over HTTP, in order."""
         self.connections = 0
         self._close_at_end = close_at_end
         self._more = asyncio.Event()
+
+    def clock(self) -> int:
+        """Now, or the time of the newest frame where this machine's clock is behind it."""
+        return max(wall_clock(), self._newest_us)
 
     @property
     def last_seq(self) -> int:
@@ -92,6 +102,14 @@ class Playback:
         url = urlsplit(request.path)
         if url.path == "/xrpc/com.atproto.sync.subscribeRepos":
             return None
+        self.asked.append(url.path.removeprefix("/xrpc/"))
+        if url.path == "/xrpc/com.atproto.sync.getRepo":
+            car = self.repos.get(parse_qs(url.query).get("did", [""])[0])
+            if car is None:
+                return _json({"error": "RepoNotFound"}, HTTPStatus.BAD_REQUEST)
+            return _response(car, "application/vnd.ipld.car", HTTPStatus.OK)
+        if url.path == "/xrpc/com.atproto.sync.listReposByCollection":
+            return _json({"repos": [{"did": did} for did in self.repos]})
         if url.path == "/xrpc/com.atproto.identity.resolveHandle":
             handle = parse_qs(url.query).get("handle", [""])[0]
             for did, identity in self.identities.items():
@@ -111,10 +129,13 @@ def recorded() -> Playback:
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    body = json.dumps(value).encode()
+    return _response(json.dumps(value).encode(), "application/json", status)
+
+
+def _response(body: bytes, media_type: str, status: HTTPStatus) -> Response:
     headers = Headers(
         {
-            "Content-Type": "application/json",
+            "Content-Type": media_type,
             "Content-Length": str(len(body)),
             "Connection": "close",
         }

@@ -50,6 +50,16 @@ def open_commit(commit: Commit) -> Blocks:
     return blocks
 
 
+def read_roots(car: bytes) -> tuple[bytes, Blocks]:
+    """The first root of a CAR and its blocks, each checked against its CID. Raises CommitError."""
+    blocks = read_car(car)
+    length, at = _varint(car, 0)
+    try:
+        return bytes(libipld.decode_dag_cbor(car[at : at + length])["roots"][0]), blocks
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise CommitError("car", "the CAR names no root") from error
+
+
 def read_car(car: bytes) -> Blocks:
     """Split a CAR v1 into its blocks and check the hash of each. Raises CommitError."""
     length, at = _varint(car, 0)

@@ -13,12 +13,14 @@ class Settings(BaseSettings):
     Raises pydantic's ValidationError, which names the variable and the rule.
     """
 
-    model_config = SettingsConfigDict(env_prefix="ATDATA_APPVIEW_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="ATDATA_APPVIEW_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     data_dir: Path = Field(Path("data"), description="Where the database and the index live.")
     relay: str = Field(
         "wss://bsky.network",
-        pattern=r"^wss?://[^/?#\s]+$",
+        pattern=r"^wss?://[^/?#\s]+/?$",
         description="The relay (or PDS) whose firehose is read.",
     )
     first_cursor: int | None = Field(
@@ -38,11 +40,22 @@ class Settings(BaseSettings):
         pattern=r"^https?://",
         description="A service to ask com.atproto.identity.resolveHandle of; unset: DNS and HTTPS.",
     )
+    verify: Literal["full", "hash-only"] = Field(
+        "full", description="Believe commits only when signed and proven, or by their hashes alone."
+    )
+    backfill: bool = Field(
+        True, description="Fetch whole repos that are new or out of step from their PDS."
+    )
+    repo_mb: int = Field(
+        256, ge=1, le=4096, description="The largest repo that is fetched, in megabytes."
+    )
     allow_loopback: bool = Field(
         False, description="Let identity look-ups reach private addresses: for development only."
     )
     memory_limit: str = Field(
-        "2GB", pattern=r"^[1-9][0-9]*(MB|GB)$", description="What DuckDB may use of memory."
+        "2GB",
+        pattern=r"^([1-9][0-9]{2,4}MB|[1-9][0-9]{0,3}GB)$",
+        description="What DuckDB may use of memory.",
     )
     batch_ms: int = Field(
         75, ge=1, le=10_000, description="How long changes are gathered into one transaction."

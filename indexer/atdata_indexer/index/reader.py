@@ -22,6 +22,9 @@ from atdata_indexer.index.writer import current, read_sentinel
 
 type Sort = Literal["relevance", "newest", "oldest"]
 
+MAX_PAGE = 4_000_000
+"""How many characters of views one page holds; a page that reaches it ends early."""
+
 MAX_DEPTH = 10_000
 """How deep a walk by relevance goes."""
 
@@ -111,13 +114,19 @@ class Reader:
         query = build(search, terms, self._schema)
         with guarded("the search failed"):
             total = _count(snapshot.searcher, query)
-            if sort == "relevance":
-                hits, following = self._by_relevance(snapshot, query, limit, after)
+            ranked = sort == "relevance"
+            if ranked:
+                start = self._start(snapshot, query, limit, after)
+                hits = self._by_relevance(snapshot, query, limit, start)
             else:
-                hits, following = self._by_date(snapshot, query, limit, after, sort)
-            views = [_view(snapshot.searcher, address) for address in hits]
-        token = None if following is None else paging.encode(following, identity)
-        return Page(views, total, token)
+                start, hits = 0, self._by_date(snapshot, query, limit, after, sort)
+            views = _views(snapshot.searcher, hits[:limit])
+            if len(views) == len(hits):
+                return Page(views, total, None)
+            key = _keys(snapshot.searcher, hits[len(views) - 1 : len(views)])[0]
+        rank = start + len(views)
+        position = Position(key, rank, snapshot.name) if ranked else Position(key)
+        return Page(views, total, paging.encode(position, identity))
 
     def get(self, kind: str, uris: Iterable[str]) -> list[str]:
         """The views of those of `uris` that are indexed as `kind`, in the order asked."""
@@ -153,7 +162,8 @@ class Reader:
         limit: int,
         after: Position | None,
         sort: Sort,
-    ) -> tuple[list[tantivy.DocAddress], Position | None]:
+    ) -> list[tantivy.DocAddress]:
+        """One hit more than asked for, if there is one: it says that the walk goes on."""
         newest = sort == "newest"
         if after is not None:
             bounds = (None, after.key - 1) if newest else (after.key + 1, None)
@@ -165,30 +175,27 @@ class Reader:
         hits = snapshot.searcher.search(
             query, limit + 1, count=False, order_by_field="created", order=order
         ).hits
-        addresses = [address for _, address in hits]
-        if len(addresses) <= limit:
-            return addresses, None
-        page = addresses[:limit]
-        return page, Position(_keys(snapshot.searcher, page[-1:])[0])
+        return [address for _, address in hits]
+
+    def _start(
+        self, snapshot: _Snapshot, query: tantivy.Query, limit: int, after: Position | None
+    ) -> int:
+        """The rank a page by relevance begins at."""
+        if after is None:
+            return 0
+        if after.snapshot == snapshot.name:
+            return after.rank
+        return _resume(snapshot.searcher, query, after, limit)
 
     def _by_relevance(
-        self, snapshot: _Snapshot, query: tantivy.Query, limit: int, after: Position | None
-    ) -> tuple[list[tantivy.DocAddress], Position | None]:
-        start = 0
-        if after is not None:
-            start = after.rank
-            if after.snapshot != snapshot.name:
-                start = _resume(snapshot.searcher, query, after, limit)
+        self, snapshot: _Snapshot, query: tantivy.Query, limit: int, start: int
+    ) -> list[tantivy.DocAddress]:
+        """One hit more than asked for, if there is one and the walk may go that deep."""
         wanted = min(limit + 1, MAX_DEPTH - start)
         if wanted <= 0:
-            return [], None
+            return []
         hits = snapshot.searcher.search(query, wanted, count=False, offset=start).hits
-        addresses = [address for _, address in hits]
-        if len(addresses) <= limit:
-            return addresses, None
-        page = addresses[:limit]
-        key = _keys(snapshot.searcher, page[-1:])[0]
-        return page, Position(key, start + limit, snapshot.name)
+        return [address for _, address in hits]
 
     def _all(self, *terms: tuple[str, str]) -> tantivy.Query:
         queries = [tantivy.Query.term_query(self._schema, *term, "basic") for term in terms]
@@ -222,6 +229,19 @@ def _keys(searcher: tantivy.Searcher, addresses: list[tantivy.DocAddress]) -> li
 def _count(searcher: tantivy.Searcher, query: tantivy.Query) -> int:
     result: Any = searcher.search(query, limit=1, count=True)
     return int(result.count)
+
+
+def _views(searcher: tantivy.Searcher, addresses: Iterable[tantivy.DocAddress]) -> list[str]:
+    """The views at `addresses`, as many as fit into one answer, and one at least."""
+    views: list[str] = []
+    size = 0
+    for address in addresses:
+        view = _view(searcher, address)
+        size += len(view)
+        if views and size > MAX_PAGE:
+            break
+        views.append(view)
+    return views
 
 
 def _view(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:

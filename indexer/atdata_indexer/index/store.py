@@ -18,11 +18,12 @@ import duckdb
 import pyarrow as pa
 
 from atdata_indexer.errors import StoreError
-from atdata_indexer.fold import Changes, Repo
+from atdata_indexer.fold import Changes, Repo, SyncState
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index import files, tables
 from atdata_indexer.index.sortkeys import unique_keys
 from atdata_indexer.index.tables import Link, RecordStatus, Stored
+from atdata_indexer.snapshot import Held
 
 KEPT_OUTBOX = 1_000_000
 """How many outbox entries are kept for followers and for catching up."""
@@ -54,10 +55,17 @@ class Store:
             raise StoreError(f"cannot open {path}: {error}") from error
         self._lock = threading.Lock()
         self._db = self._root.cursor()
-        self._open()
-        self.epoch = self._meta("epoch")
-        head = self._value("SELECT max(seq) FROM outbox")
-        self.head: int = int(self._meta("head")) if head is None else head
+        self.head = 0
+        try:
+            self._open()
+            self.epoch = self._meta("epoch")
+            self.head = self._value("SELECT max(seq) FROM outbox") or int(self._meta("head"))
+        except duckdb.Error as error:
+            self.close()
+            raise StoreError(f"cannot read {path}: {error}") from error
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
@@ -76,8 +84,17 @@ class Store:
 
     def repos(self, dids: Iterable[str]) -> dict[str, Repo]:
         """What is known of those of `dids` that are tracked."""
-        found = self._in("SELECT did, rev, status, sync FROM repos WHERE did IN", dids)
+        sql = "SELECT did, rev, status, sync, data, signing_key FROM repos WHERE did IN"
+        found = self._in(sql, dids)
         return {row[0]: Repo(*row) for row in found}
+
+    def held(self, did: str) -> dict[str, Held]:
+        """All rows of a repo by URI, tombstones included."""
+        rows = self._all(
+            "SELECT uri, collection, rkey, cid, rev, op_index, state FROM records WHERE did = ?",
+            [did],
+        )
+        return {row[0]: Held(row[1], row[2], row[3], (row[4], row[5]), row[6]) for row in rows}
 
     def tracked(self) -> set[str]:
         """Every tracked DID."""
@@ -90,16 +107,25 @@ class Store:
 
     # What writes
 
-    def commit(self, changes: Changes, source: str, seq: int, now_us: int) -> None:
-        """Store a run of changes, its outbox entries and the cursor that covers it."""
+    def commit(self, changes: Changes, source: str, seq: int | None, now_us: int) -> None:
+        """Store a run of changes, its outbox entries and the cursor that covers it.
+
+        Without `seq` the cursor stays: the changes came from elsewhere than the stream.
+        """
         with self._transaction():
             rows = self._records(changes, now_us)
             self._replace("records", tables.RECORD, rows)
             self._replace("quarantine", tables.QUARANTINE, self._faults(changes, now_us))
             healed = [row["uri"] for row in rows if row["uri"] not in changes.faults]
             self._in("DELETE FROM quarantine WHERE uri IN", healed)
-            for repo in changes.repos.values():
-                self._put_repo(repo)
+            for did in changes.healed:
+                self._db.execute(tables.SETTLE, [did, did])
+            in_step = [f"at://{r.did}" for r in changes.repos.values() if r.sync == "active"]
+            self._in(
+                "DELETE FROM quarantine WHERE uri IN",
+                [uri for uri in in_step if uri not in changes.faults],
+            )
+            self._upsert(tables.REPO, [_repo_row(repo) for repo in changes.repos.values()])
             self._append((c.uri, c.did, c.cid, c.rev, c.op) for c in changes.outbox)
             self._refresh_dependents(
                 uri for uri, row in changes.rows.items() if row.kind == "schema"
@@ -112,13 +138,13 @@ class Store:
             self._save_cursor(source, seq, now_us)
 
     def set_account(
-        self, did: str, active: bool, status: str | None, source: str, seq: int, now_us: int
+        self, did: str, active: bool, status: str | None, source: str, seq: int | None, now_us: int
     ) -> None:
         """Hide, purge or show again all records of an account (spec: account hosting status).
 
         Any inactive status hides at once; `deleted` also removes every body from the database.
         """
-        new = "active" if active else status or "inactive"
+        new = "active" if active else status if status not in (None, "", "active") else "inactive"
         with self._transaction():
             old = self._value("SELECT status FROM repos WHERE did = ?", [did])
             if old is not None and old != new:
@@ -128,12 +154,26 @@ class Store:
                 if (old == "active") != active:
                     self._append((*row[:4], op) for row in live)
                     self._refresh_dependents(row[0] for row in live if row[4] == "schema")
+                if old == "deleted":
+                    # Nothing was kept: what is there now must be fetched.
+                    self._db.execute("UPDATE repos SET sync = 'backfilling' WHERE did = ?", [did])
                 if new == "deleted":
                     self._db.execute("DELETE FROM records WHERE did = ?", [did])
                     self._db.execute("DELETE FROM quarantine WHERE did = ?", [did])
             self._save_cursor(source, seq, now_us)
 
-    def set_sync(self, did: str, rev: str, source: str, seq: int, now_us: int) -> None:
+    def add_repos(self, dids: Iterable[str]) -> None:
+        """Begin to track repos of which nothing is known but that they have records of ours."""
+        with self._transaction():
+            new = [_repo_row(Repo(did, sync="backfilling")) for did in dict.fromkeys(dids)]
+            self._upsert(tables.NEW_REPO, new)
+
+    def set_sync_state(self, did: str, sync: SyncState) -> None:
+        """Note how it stands with a repo that was to be fetched."""
+        with self._transaction():
+            self._db.execute("UPDATE repos SET sync = ? WHERE did = ?", [sync, did])
+
+    def set_sync(self, did: str, rev: str, source: str, seq: int | None, now_us: int) -> None:
         """Note a `#sync`: a repo whose rev is not the one stored is desynchronised."""
         with self._transaction():
             self._db.execute(
@@ -142,26 +182,69 @@ class Store:
             )
             self._save_cursor(source, seq, now_us)
 
-    def set_identity_due(self, did: str, source: str, seq: int, now_us: int) -> None:
+    def set_identity_due(self, did: str, source: str, seq: int | None, now_us: int) -> None:
         """Note that a DID document must be read again."""
         with self._transaction():
             self._db.execute("UPDATE repos SET identity_due = true WHERE did = ?", [did])
             self._save_cursor(source, seq, now_us)
 
     def set_identities(self, identities: Iterable[ResolvedIdentity]) -> None:
-        """Store resolved identities; a changed handle brings the repo's documents up to date."""
+        """Store resolved identities; a changed handle brings the repo's documents up to date.
+
+        A handle belongs to one DID: who had it before loses it, and must be looked up again.
+        """
         resolved = {one.did: one for one in identities}
         with self._transaction():
             held = dict(self._in("SELECT did, handle FROM repos WHERE did IN", resolved))
-            for one in resolved.values():
-                self._db.execute(
-                    "UPDATE repos SET handle = ?, pds = ?, signing_key = ?, identity_due = false"
-                    " WHERE did = ?",
-                    [one.handle, one.pds, one.signing_key, one.did],
+            rows: list[dict[str, Any]] = []
+            for did, old in held.items():
+                one = resolved[did]
+                keeps = one.handle is None and one.claimed is not None and one.claimed == old
+                rows.append(
+                    {
+                        "did": did,
+                        "handle": old if keeps else one.handle,
+                        "pds": one.pds,
+                        "signing_key": one.signing_key,
+                        "identity_due": one.claimed is not None,
+                    }
                 )
-            moved = [did for did, handle in held.items() if handle != resolved[did].handle]
-            live = self._in(tables.LIVE_OF, moved)
+            taken = [row["handle"] for row in rows if row["handle"] is not None]
+            bereft = [
+                {"did": did, "handle": None, "identity_due": True}
+                for (did,) in self._in("SELECT did FROM repos WHERE handle IN", taken)
+                if did not in held
+            ]
+            self._upsert(tables.BEREFT, bereft)
+            self._upsert(tables.IDENTITY, rows)
+            moved = [row["did"] for row in rows if row["handle"] != held[row["did"]]]
+            live = self._in(tables.LIVE_OF, moved + [row["did"] for row in bereft])
             self._append((*row[:4], "refresh") for row in live)
+
+    def behind(self) -> list[str]:
+        """Repos of active accounts that are not in step with their PDS. Any thread."""
+        with self.reader() as db:
+            rows = db.execute(
+                "SELECT did FROM repos WHERE status = 'active'"
+                " AND sync IN ('backfilling', 'desynchronised', 'throttled')"
+            ).fetchall()
+        return [did for (did,) in rows]
+
+    def is_behind(self, did: str) -> bool:
+        """Whether a repo must be fetched. Any thread."""
+        with self.reader() as db:
+            row = db.execute(
+                "SELECT status = 'active' AND sync IN ('backfilling', 'desynchronised',"
+                " 'throttled') FROM repos WHERE did = ?",
+                [did],
+            ).fetchone()
+        return row is not None and bool(row[0])
+
+    def home(self, did: str) -> tuple[str | None, str | None]:
+        """The PDS and the signing key of an account, as last resolved. Any thread."""
+        with self.reader() as db:
+            row = db.execute("SELECT pds, signing_key FROM repos WHERE did = ?", [did]).fetchone()
+        return (None, None) if row is None else (row[0], row[1])
 
     def identities_due(self) -> list[str]:
         """The DIDs whose document must be read (again). Any thread."""
@@ -207,7 +290,7 @@ class Store:
         """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
         with self.reader() as db:
             row = db.execute(
-                "SELECT r.state, r.cid, r.rev, p.status, r.indexed_us FROM records r"
+                "SELECT r.state, r.cid, r.rev, p.status, r.indexed_us, r.verified FROM records r"
                 " JOIN repos p ON p.did = r.did WHERE r.uri = ?",
                 [uri],
             ).fetchone()
@@ -220,7 +303,7 @@ class Store:
         if account is not None and account[0] != "active" and (row is not None or fault):
             return RecordStatus("hidden", account_status=account[0])
         if row is not None and row[0] == "live":
-            return RecordStatus("indexed", row[1], row[2], indexed_us=row[4])
+            return RecordStatus("indexed", row[1], row[2], indexed_us=row[4], verified=row[5])
         if row is not None and row[0] == "deleted":
             return RecordStatus("deleted", rev=row[2])
         if fault is not None:
@@ -249,6 +332,11 @@ class Store:
                 for key, value in meta.items():
                     self._db.execute("INSERT INTO meta VALUES (?, ?)", [key, value])
         layout = int(self._meta("layout"))
+        while migration := tables.MIGRATIONS.get(layout):
+            layout += 1
+            with self._transaction():
+                self._db.execute(migration)
+                self._db.execute("UPDATE meta SET value = ? WHERE key = 'layout'", [str(layout)])
         if layout != tables.LAYOUT:
             raise StoreError(
                 f"the database has layout {layout}, this version knows {tables.LAYOUT}: install the"
@@ -281,14 +369,9 @@ class Store:
     def _faults(self, changes: Changes, now_us: int) -> list[dict[str, Any]]:
         return [asdict(fault) | {"seen_us": now_us} for fault in changes.faults.values()]
 
-    def _put_repo(self, repo: Repo) -> None:
-        self._db.execute(
-            "INSERT INTO repos (did, rev, status, sync, identity_due) VALUES (?, ?, ?, ?, true)"
-            " ON CONFLICT (did) DO UPDATE SET rev = excluded.rev, sync = excluded.sync",
-            [repo.did, repo.rev, repo.status, repo.sync],
-        )
-
-    def _save_cursor(self, source: str, seq: int, now_us: int) -> None:
+    def _save_cursor(self, source: str, seq: int | None, now_us: int) -> None:
+        if seq is None:
+            return
         self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", [source, seq, now_us])
 
     def _append(self, entries: Iterable[Sequence[Any]]) -> None:
@@ -328,6 +411,13 @@ class Store:
         self._db.register("incoming", pa.Table.from_pylist(rows, schema))
         self._db.execute(tables.INSERT[table])
         self._db.unregister("incoming")
+
+    def _upsert(self, sql: str, rows: list[dict[str, Any]]) -> None:
+        """Run `sql`, which reads rows of `repos` from `incoming`."""
+        if rows:
+            self._db.register("incoming", pa.Table.from_pylist(rows, tables.repo_columns(rows[0])))
+            self._db.execute(sql)
+            self._db.unregister("incoming")
 
     def _in(self, sql: str, keys: Iterable[Any]) -> list[Any]:
         """Run `sql`, which ends in IN, for `keys`, in slices that are planned as point look-ups."""
@@ -409,3 +499,14 @@ class Store:
         while chunk := os.pread(self._file, size, at):
             at += len(chunk)
             yield chunk
+
+
+def _repo_row(repo: Repo) -> dict[str, Any]:
+    return {
+        "did": repo.did,
+        "rev": repo.rev,
+        "status": repo.status,
+        "sync": repo.sync,
+        "data": repo.data,
+        "identity_due": True,
+    }

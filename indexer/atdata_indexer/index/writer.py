@@ -10,6 +10,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import tantivy
@@ -106,9 +107,9 @@ class IndexWriter:
     def _take_up(self) -> tantivy.IndexWriter:
         """Open what CURRENT names. Raises StoreError when it cannot be continued from."""
         name = current(self._folder)
+        self._forget_all_but(name)
         if name is None:
             raise StoreError("there is no index yet")
-        self._forget_all_but(name)
         if not name.startswith(f"v{LAYOUT}-"):
             raise StoreError(f"the index {name} has another layout")
         with guarded("the index cannot be opened"):
@@ -166,7 +167,8 @@ class _Commit:
             except BaseException as failure:
                 error = failure
         if error is not None:
-            self._writer.rollback()
+            with suppress(Exception):  # the failure itself is what is reported
+                self._writer.rollback()
             return self._guard.__exit__(type(error), error, error.__traceback__)
         return self._guard.__exit__(None, None, None)
 

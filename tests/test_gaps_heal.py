@@ -1,0 +1,199 @@
+"""A repo that is new or out of step is fetched whole from its PDS, and ends equal to it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atdata_indexer.daemon import Indexer
+from atdata_indexer.playback import Playback
+from tests.appview import settings, until
+from tests.contents import quarantined, searchable
+from tests.signed import Author, frame
+from tests.test_nothing_forged_gets_in import OTHER, resigned
+
+
+class Network:
+    """A relay, and the PDS and directory of its authors, on one loopback address."""
+
+    def __init__(self, *authors: Author) -> None:
+        self.playback = Playback([], {})
+        self.authors = authors
+
+    def send(self, body: object) -> None:
+        self.playback.append(frame(body))  # type: ignore[arg-type]  # the body of an event
+
+    def serve_repos(self) -> None:
+        """Let the PDS answer with every repo as it is now."""
+        for author in self.authors:
+            self.playback.repos[author.did] = author.car()
+
+    @asynccontextmanager
+    async def followed(self, folder: Path, **more: object) -> AsyncIterator[Indexer]:
+        async with self.playback.serve() as host:
+            for author in self.authors:
+                self.playback.identities[author.did] = author.identity(host)
+            values = settings(folder, host, **({"backfill": True} | more))
+            async with Indexer.open(values) as indexer:
+                running = asyncio.create_task(indexer.run())
+                try:
+                    yield indexer
+                finally:
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
+
+    async def settled(self, indexer: Indexer) -> dict[str, str]:
+        """URI and CID of all that is found, once every repo is in step again."""
+        await until(
+            lambda: not indexer.store.behind() and indexer.is_current(self.playback.last_seq)
+        )
+        return found(indexer)
+
+
+def found(indexer: Indexer) -> dict[str, str]:
+    """URI and CID of all that is found."""
+    return {uri: view["cid"] for uri, view in searchable(indexer.reader).items()}
+
+
+async def test_a_new_author_is_fetched_whole_and_ends_equal_to_the_pds(tmp_path: Path) -> None:
+    author = Author("alice")
+    author.create(1, 2, 3)
+    author.delete(2)
+    network = Network(author)
+    network.send(author.create(4))
+    network.serve_repos()
+    async with network.followed(tmp_path) as indexer:
+        assert await network.settled(indexer) == author.uris()
+        assert "com.atproto.sync.getRepo" in network.playback.asked
+        network.send(author.update(1, "Afterwards"))
+        assert await network.settled(indexer) == author.uris()
+        assert network.playback.asked.count("com.atproto.sync.getRepo") == 1
+
+
+async def test_commits_that_never_came_are_made_up_for(tmp_path: Path) -> None:
+    author = Author("alice")
+    network = Network(author)
+    network.send(author.create(1, 2))
+    network.serve_repos()
+    async with network.followed(tmp_path) as indexer:
+        await network.settled(indexer)
+        for lost in (author.create(3), author.delete(1), author.update(2, "Lost")):
+            assert lost["rev"]
+        last = author.create(4)
+        network.serve_repos()
+        network.send(last)
+        assert await network.settled(indexer) == author.uris()
+        assert indexer.counts["gaps"] == 1
+        assert indexer.counts["snapshots"] == 2
+
+
+async def test_a_forged_commit_leaves_its_repo_as_its_author_has_it(tmp_path: Path) -> None:
+    author = Author("alice")
+    network = Network(author)
+    network.send(author.create(1))
+    network.serve_repos()
+    async with network.followed(tmp_path) as indexer:
+        await network.settled(indexer)
+        network.send(resigned(author, author.create(2), key=OTHER))
+        network.serve_repos()
+        assert await network.settled(indexer) == author.uris()
+        assert indexer.counts["refused_signature"] == 1
+        assert quarantined(indexer.store) == {}, "what was refused is settled by the fetch"
+
+
+async def test_commits_that_come_while_a_repo_is_fetched_are_applied_after_it(
+    tmp_path: Path,
+) -> None:
+    author = Author("alice")
+    network = Network(author)
+    author.create(1)
+    network.send(author.create(2))
+    old = author.car()
+    later = [author.create(3), author.delete(1), author.update(2, "Meanwhile")]
+
+    class Slow(dict[str, bytes]):
+        def get(self, did: str, default: object = None) -> Any:
+            while later:
+                network.send(later.pop(0))
+            return old
+
+    network.playback.repos = Slow()
+    async with network.followed(tmp_path) as indexer:
+        assert await network.settled(indexer) == author.uris()
+        assert indexer.counts["gaps"] == 0
+        assert indexer.counts["snapshots"] == 1
+
+
+async def test_a_snapshot_older_than_what_is_known_fills_in_and_takes_nothing_back(
+    tmp_path: Path,
+) -> None:
+    author = Author("alice")
+    network = Network(author)
+    author.create(1)
+    network.send(author.create(2))
+    network.serve_repos()
+    network.send(author.create(3))
+    network.send(author.delete(2))
+    async with network.followed(tmp_path) as indexer:
+        last = network.playback.last_seq
+        await until(lambda: indexer.counts["snapshots"] > 0 and indexer.is_current(last))
+        assert found(indexer) == author.uris()
+        assert indexer.store.behind() == [author.did]
+
+
+@pytest.mark.parametrize("damage", ["cut off", "not signed by its author"])
+async def test_a_repo_that_is_damaged_or_forged_changes_nothing(
+    tmp_path: Path, damage: str
+) -> None:
+    author, mallory = Author("alice"), Author("alice")
+    mallory.key = OTHER
+    network = Network(author)
+    network.send(author.create(1))
+    mallory.create(7)
+    car = author.car()
+    network.playback.repos[author.did] = car[:-9] if damage == "cut off" else mallory.car()
+    async with network.followed(tmp_path) as indexer:
+        reason = "car" if damage == "cut off" else "signature"
+        await until(lambda: indexer.sync_counts[f"refused_snapshot_{reason}"] > 0)
+        await until(lambda: found(indexer) == author.uris())
+        assert indexer.store.behind() == [author.did]
+
+
+async def test_a_repo_that_is_gone_is_not_asked_for_again(tmp_path: Path) -> None:
+    author = Author("alice")
+    network = Network(author)
+    network.send(author.create(1))
+    async with network.followed(tmp_path) as indexer:
+        await network.settled(indexer)
+        assert network.playback.asked.count("com.atproto.sync.getRepo") == 1
+        with indexer.store.reader() as db:
+            assert db.execute("SELECT sync FROM repos").fetchall() == [("gone",)]
+
+
+async def test_a_restart_goes_on_with_the_repos_that_were_not_in_step(tmp_path: Path) -> None:
+    author = Author("alice")
+    author.create(1)
+    network = Network(author)
+    network.send(author.create(2))
+    async with network.followed(tmp_path, backfill=False) as indexer:
+        await until(lambda: indexer.is_current(network.playback.last_seq))
+        assert len(found(indexer)) == 1
+    network.serve_repos()
+    async with network.followed(tmp_path) as indexer:
+        assert await network.settled(indexer) == author.uris()
+
+
+async def test_a_first_start_discovers_and_fetches_authors_who_are_silent(tmp_path: Path) -> None:
+    authors = [Author(name) for name in ("alice", "bertha", "carla")]
+    for author in authors:
+        author.create(1, 2)
+    network = Network(*authors)
+    network.serve_repos()
+    network.send(Author("nobody").write())
+    async with network.followed(tmp_path) as indexer:
+        wanted = {uri: cid for author in authors for uri, cid in author.uris().items()}
+        await until(lambda: found(indexer) == wanted)
+        assert await network.settled(indexer) == wanted
