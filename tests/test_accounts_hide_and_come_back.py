@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from atdata_indexer.ingest import Work
+from tests.builders import Write, commit
+from tests.builders import dataset as whales
 from tests.contents import stored
-from tests.small_index import ALICE, BOB, SmallIndex, dataset, lens, schema
+from tests.small_index import ALICE, BOB, DATASET, SmallIndex, dataset, lens, schema
 
 
 @pytest.fixture
@@ -47,6 +50,21 @@ def test_deletion_purges_every_body_for_good(index: SmallIndex) -> None:
     assert {row[-1] for uri, row in stored(index.store).items() if BOB in uri} == set()
     index.account(BOB, True)
     assert set(index.views()) == {PHOTO}
+
+
+def test_a_commit_after_the_deletion_brings_no_body_back(index: SmallIndex) -> None:
+    index.account(BOB, False, "deleted")
+    write: Write = ("create", f"{DATASET}/3kdatasetbbbb", whales())
+    late = commit(2, did=BOB, rev="3mzzzzzzzzzz2", ops=[write])
+    index.ingest.apply(Work([late], 2))
+    assert index.ingest.counts["after_deletion"] == 1
+    assert not any(BOB in uri for uri in stored(index.store))
+
+
+def test_an_inactive_account_that_calls_itself_active_is_hidden(index: SmallIndex) -> None:
+    index.account(BOB, False, "active")
+    assert set(index.views()) == {PHOTO}
+    assert index.store.record_status(WHALES).account_status == "inactive"
 
 
 def test_deletion_after_deactivation_purges_as_well(index: SmallIndex) -> None:

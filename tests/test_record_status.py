@@ -33,7 +33,8 @@ def test_every_valid_record_is_indexed(api: Api) -> None:
     for uri, one in RECORDS.items():
         if one["valid"]:
             answer = status(api, uri)
-            assert answer.keys() == {"status", "cid", "rev", "indexedAt"}
+            assert answer.keys() == {"status", "cid", "rev", "indexedAt", "verified"}
+            assert answer["verified"] is True
             assert (answer["status"], answer["cid"]) == ("indexed", one["cid"])
             assert is_tid(answer["rev"])
 

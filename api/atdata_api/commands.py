@@ -7,6 +7,7 @@ service could not start or had to stop (the log says why).
 import argparse
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -17,6 +18,9 @@ from pydantic import ValidationError
 from atdata_indexer import log
 from atdata_indexer.errors import IndexerError
 from atdata_indexer.settings import Settings
+
+DEMO_PORT = 8900
+"""Where clients ask when they are told nothing else; the demo takes it when it is free."""
 
 
 def run(argv: list[str]) -> int:
@@ -65,9 +69,16 @@ def demo(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     from atdata_api.demo import play
 
-    settings = read_settings(log_level="warning", port=0)
     leave = arguments.exit or os.environ.get("DEMO_EXIT") == "1"
+    port = 0 if leave or not _free(DEMO_PORT) else DEMO_PORT
+    settings = read_settings(log_level="warning", port=port)
     return 2 if settings is None else _until_done(play(settings, stay=not leave))
+
+
+def _free(port: int) -> bool:
+    """Whether nothing listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
@@ -108,7 +119,7 @@ def read_settings(**defaults: Any) -> Settings | None:
 def _until_done(program: Coroutine[Any, Any, int | None]) -> int:
     try:
         return asyncio.run(program) or 0
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
     except (IndexerError, OSError, ExceptionGroup) as error:
         for reason in _leaves(error):

@@ -71,6 +71,8 @@ async def play(settings: Settings, *, stay: bool) -> int:
                     for number in (signal.SIGTERM, signal.SIGINT):
                         asyncio.get_running_loop().add_signal_handler(number, view.stop)
                     console.print(f"\nThe API stays up at [bold]{view.url}[/bold] (Ctrl-C ends it)")
+                    program = Path(sys.argv[0])
+                    console.print(f"Ask it: {program} search --index {view.url} speech")
                     await serving
     return 0
 

@@ -34,7 +34,7 @@ def _get_datasets(reader: Reader, params: Params) -> str:
     return join({}, "datasets", reader.get("dataset", params["uris"]))
 
 
-def _status(ledger: Ledger, params: Params) -> dict[str, str]:
+def _status(ledger: Ledger, params: Params) -> dict[str, str | bool]:
     status = ledger.record_status(params["uri"])
     answer = {
         "uri": params["uri"],
@@ -46,5 +46,6 @@ def _status(ledger: Ledger, params: Params) -> dict[str, str]:
         "reason": status.reason,
         "accountStatus": status.account_status,
         "indexedAt": None if status.indexed_us is None else format_micros(status.indexed_us),
+        "verified": status.verified,
     }
     return {name: value for name, value in answer.items() if value is not None}

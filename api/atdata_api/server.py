@@ -121,6 +121,9 @@ async def index(settings: Settings) -> None:
 
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises what stopped the indexer."""
+    starting = asyncio.current_task()
+    assert starting is not None
+    on_signal(starting.cancel)
     async with AppView.start(settings) as (view, serving):
         on_signal(view.stop)
         structlog.get_logger().info("serving", url=view.url, data=str(settings.data_dir))
