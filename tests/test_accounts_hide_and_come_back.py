@@ -103,3 +103,20 @@ def test_hiding_twice_is_hiding_once(index: SmallIndex) -> None:
     head = index.store.head
     index.account(BOB, False, "deactivated")
     assert index.store.head == head
+
+
+def test_hiding_is_one_entry_however_much_an_account_holds(index: SmallIndex) -> None:
+    index.put([dataset(schema(did=BOB).uri, rkey=f"3kdataset{c}aaa") for c in "bcdefghij"])
+    head = index.store.head
+    index.account(BOB, False, "deactivated")
+    assert index.store.head == head + 2, "itself, and the one lens that shows its schema"
+    assert set(index.views()) == {PHOTO}
+
+
+def test_a_purge_that_a_crash_cut_short_is_made_up_for(index: SmallIndex) -> None:
+    index.store.set_account(BOB, False, "deleted", "test", 9, 0)
+    assert any(BOB in uri for uri in stored(index.store)), "hidden, and not purged yet"
+    index.reopen()
+    index.store.purge()
+    assert not any(BOB in uri for uri in stored(index.store))
+    assert set(index.views()) == {PHOTO}

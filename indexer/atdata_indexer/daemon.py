@@ -143,13 +143,17 @@ class Indexer:
         store = Store(settings.data_dir / "appview.duckdb", memory_limit=settings.memory_limit)
         try:
             folder = settings.data_dir / "index"
+            store.purge()
+            reader = Reader(folder)
             writer = IndexWriter(
-                folder, store, lambda done: log.info("index_rebuilding", documents=done)
+                folder,
+                store,
+                progress=lambda done: log.info("index_rebuilding", documents=done),
+                committed=reader.refresh,
             )
             if writer.rebuilt:
                 log.info("index_rebuilt", why=writer.rebuilt)
             writer.catch_up()
-            reader = Reader(folder)
             reader.refresh()
             source = source or RelaySource(
                 settings.relay, user_agent=USER_AGENT, buffer_bytes=settings.buffer_mb << 19

@@ -144,6 +144,10 @@ class Ingest:
         match event:
             case Account(_, did, active, status):
                 self._store.set_account(did, active, status, self._source, cursor, now)
+                if not active:
+                    self._writer.catch_up()
+                if status == "deleted" and not active:
+                    self._store.purge(did)
             case Identity(_, did):
                 self._store.set_identity_due(did, self._source, cursor, now)
             case Sync(_, did, rev):

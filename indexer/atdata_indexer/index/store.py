@@ -92,27 +92,36 @@ class Store(Database):
     def set_account(
         self, did: str, active: bool, status: str | None, source: str, seq: int | None, now_us: int
     ) -> None:
-        """Hide, purge or show again all records of an account (spec: account hosting status).
+        """Hide or show again all records of an account (spec: account hosting status).
 
-        Any inactive status hides at once; `deleted` also removes every body from the database.
+        Any inactive status hides at once; a deleted account is to be purged once it is hidden.
         """
         new = "active" if active else status if status not in (None, "", "active") else "inactive"
         with self._transaction():
             old = self._value("SELECT status FROM repos WHERE did = ?", [did])
             if old is not None and old != new:
                 self._db.execute("UPDATE repos SET status = ? WHERE did = ?", [new, did])
-                live = self._in(tables.LIVE_OF, [did])
-                op = "show" if active else "hide"
-                if (old == "active") != active:
-                    self._append((*row[:4], op) for row in live)
-                    self._refresh_dependents(row[0] for row in live if row[4] == "schema")
                 if old == "deleted":
                     # Nothing was kept: what is there now must be fetched.
                     self._db.execute("UPDATE repos SET sync = 'backfilling' WHERE did = ?", [did])
-                if new == "deleted":
-                    self._db.execute("DELETE FROM records WHERE did = ?", [did])
-                    self._db.execute("DELETE FROM quarantine WHERE did = ?", [did])
+                if active:
+                    live = self._in(tables.LIVE_OF, [did])
+                    self._append((*row[:4], "show") for row in live)
+                    self._refresh_dependents(row[0] for row in live if row[4] == "schema")
+                elif old == "active":
+                    # One entry for all its records, and before all else: hiding cannot wait.
+                    self._append([(f"at://{did}", did, None, None, "hide")])
+                    schemas = self._in(tables.SCHEMAS_OF, [did])
+                    self._refresh_dependents(uri for (uri,) in schemas)
             self._save_cursor(source, seq, now_us)
+
+    def purge(self, did: str | None = None) -> None:
+        """Remove every body of deleted accounts: of this one, or of all that are left."""
+        dids = [did] if did is not None else [d for (d,) in self._all(tables.LEFT_OVER)]
+        for one in dids:
+            with self._transaction():
+                self._db.execute("DELETE FROM records WHERE did = ?", [one])
+                self._db.execute("DELETE FROM quarantine WHERE did = ?", [one])
 
     def add_repos(self, dids: Iterable[str]) -> None:
         """Begin to track repos of which nothing is known but that they have records of ours."""

@@ -102,6 +102,13 @@ BEREFT = (
 
 LIVE_OF = "SELECT uri, did, cid, rev, kind FROM records WHERE state = 'live' AND did IN"
 
+SCHEMAS_OF = "SELECT uri FROM records WHERE state = 'live' AND kind = 'schema' AND did IN"
+
+LEFT_OVER = (
+    "SELECT did FROM repos WHERE status = 'deleted'"
+    " AND (did IN (SELECT did FROM records) OR did IN (SELECT did FROM quarantine))"
+)
+
 SETTLE = (
     "DELETE FROM quarantine WHERE did = ? AND uri NOT IN"
     " (SELECT uri FROM records WHERE did = ? AND state = 'invalid')"

@@ -36,12 +36,18 @@ _SLICE = 2000
 class IndexWriter:
     """The one writer of the index in `folder`. Not thread-safe: one thread owns it.
 
-    `progress` is told how many documents a rebuild has written.
+    `progress` is told how many documents a rebuild has written; `committed` is called whenever
+    there is more to be found.
     """
 
     def __init__(
-        self, folder: Path, store: Store, progress: Callable[[int], None] = lambda done: None
+        self,
+        folder: Path,
+        store: Store,
+        progress: Callable[[int], None] = lambda done: None,
+        committed: Callable[[], object] = lambda: None,
     ) -> None:
+        self._committed = committed
         self._folder = folder
         self._store = store
         self._progress = progress
@@ -64,11 +70,15 @@ class IndexWriter:
             reached = entries[-1][0]
             with self._commit() as writer:
                 for uri in uris:
-                    writer.delete_documents_by_term("uri", uri)
+                    # `at://did` stands for all records of an account that is hidden.
+                    account = uri.removeprefix("at://") if uri.count("/") == 2 else None
+                    field, value = ("uri", uri) if account is None else ("did", account)
+                    writer.delete_documents_by_term(field, value)
                 for one in stored:
                     writer.add_document(self._document(document(one)))
                 self._mark(writer, reached)
             self.seq = reached
+            self._committed()
         return self.seq
 
     def rebuild(self) -> tantivy.IndexWriter:
