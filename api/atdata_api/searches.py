@@ -25,7 +25,7 @@ def _search(reader: Reader, kind: str, key: str, params: Params) -> str:
         kind,
         q=params.get("q", ""),
         tags=params.get("tags", ()),
-        schema=params.get("schema"),
+        schema=reader.with_did(params["schema"]) if "schema" in params else None,
         author=params.get("author"),
     )
     page = reader.search(
