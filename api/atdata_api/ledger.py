@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from atdata_indexer.daemon import SourceStatus
+from atdata_indexer.following import SourceStatus
 from atdata_indexer.index.tables import RecordStatus
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from atdata_api.ledger import Ledger
 from atdata_api.searches import NS
 from atdata_api.xrpc import Handler, Params
-from atdata_indexer.daemon import SourceStatus
+from atdata_indexer.following import SourceStatus
 from atdata_indexer.index.reader import Reader
 from atdata_schemas.records import KINDS
 

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from pydantic import TypeAdapter, ValidationError
 
 from atdata_indexer.admin import SOCKET
-from atdata_indexer.daemon import SourceStatus
 from atdata_indexer.errors import IndexerUnavailable, StoreError
+from atdata_indexer.following import SourceStatus
 from atdata_indexer.index.audit import Audit
 from atdata_indexer.index.backup import Manifest
 from atdata_indexer.index.tables import RecordStatus

@@ -10,22 +10,20 @@ stops the program, loudly: nothing that was not committed has moved the cursor.
 """
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Self
 
 import structlog
-from websockets.exceptions import WebSocketException
 
 from atdata_indexer.errands import Errands
-from atdata_indexer.errors import ClockBehind, FrameError, FutureCursor, StreamError
 from atdata_indexer.fetch import Fetcher, Refused, RepoUnavailable
-from atdata_indexer.fold import FUTURE_US, SyncState
-from atdata_indexer.frames import Account, Commit, Decoder, Identity, Sync, event_micros
+from atdata_indexer.fold import SyncState
+from atdata_indexer.following import Follower, SourceStatus, backoff
+from atdata_indexer.frames import Account, Commit, Identity, Sync
 from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, ResolvedIdentity
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
@@ -41,28 +39,11 @@ from atdata_indexer.sync import Syncer
 from atdata_indexer.upkeep import Upkeep
 
 USER_AGENT = "atdata-appview"
-MAX_BACKOFF_S = 60.0
 LOOKUPS = 8
 PATIENT_LOOKUPS = 3
 JUDGED_S = 300.0
 DISCOVERED = 500
 IDLE_SAVE_S = 2.0
-
-
-def backoff(failures: int) -> float:
-    """Seconds to wait after the n-th failure in a row: doubling, with jitter, up to a minute."""
-    most = min(MAX_BACKOFF_S, 0.5 * 2 ** min(failures, 10))
-    return random.uniform(0.1, most)  # noqa: S311 - jitter, not a secret
-
-
-@dataclass(slots=True)
-class SourceStatus:
-    """How a source is doing: `cursor` is stored, `lag_us` the age of its newest event when read."""
-
-    name: str
-    connected: bool = False
-    cursor: int | None = None
-    lag_us: int | None = None
 
 
 class Indexer:
@@ -78,7 +59,6 @@ class Indexer:
         pause: Callable[[int], float],
         clock: Callable[[], int],
     ) -> None:
-        self._clock = clock
         self._pause = pause
         self.store = store
         self.reader = reader
@@ -90,12 +70,9 @@ class Indexer:
         self._resolver = IdentityResolver(settings, USER_AGENT)
         self._strangers = strangers_client(USER_AGENT, allow_private=settings.allow_loopback)
         self._tracked = store.tracked()
-        self._decoder = Decoder(self._tracked)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self.upkeep = Upkeep(settings, store, lambda: writer, reader, self._hold)
-        self.frames_read = self.events_kept = 0
         self._wake = asyncio.Event()
-        self._drained = asyncio.Event()
         self._lanes = Lanes(settings.buffer_mb << 19)
         self._lookups = Errands(self._look_up, LOOKUPS)
         self._syncer = Syncer(
@@ -107,18 +84,28 @@ class Indexer:
             note=self._note_sync,
             look_up=self._lookups.soon,
         )
+        self.follower = Follower(
+            source,
+            self._lanes,
+            self._tracked,
+            self.status,
+            first_cursor=settings.first_cursor,
+            limit=settings.buffer_mb << 19,
+            pause=pause,
+            clock=clock,
+            meet=self._meet,
+            wake=self._wake.set,
+        )
         self._found: list[str] = []
         self._resolved: list[ResolvedIdentity] = []
         self._judged: dict[str, float] = {}
-        self._read: int | None = None
         self._ended = False
-        self._timed = 0.0
         self._log = structlog.get_logger().bind(source=source.name)
 
     @property
     def counts(self) -> Counter[str]:
         """What became of events and connections since the start."""
-        return self._ingest.counts
+        return self._ingest.counts + self.follower.counts
 
     @property
     def sync_counts(self) -> Counter[str]:
@@ -215,7 +202,7 @@ class Indexer:
             if first and not self._source.finite:
                 errands.append(tasks.create_task(self._discover_in_time()))
             applying = tasks.create_task(self._apply())
-            await self._follow()
+            await self.follower.run()
             self._ended = True
             self._wake.set()
             await applying
@@ -236,8 +223,8 @@ class Indexer:
                 new += 1
             if len(self._found) >= DISCOVERED:
                 self._wake.set()
-                self._drained.clear()
-                await self._drained.wait()
+                self.follower.room.clear()
+                await self.follower.room.wait()
         self._wake.set()
         self._log.info("discovered", host=host, repos=new)
         return new
@@ -256,76 +243,6 @@ class Indexer:
             else:
                 return
 
-    async def _follow(self) -> None:
-        """Read the source, again and again, from where reading stopped."""
-        failures = 0
-        while True:
-            try:
-                async with aclosing(self._source.frames(self._start())) as chunks:
-                    async for chunk in chunks:
-                        if not self.status.connected:
-                            self.status.connected = True
-                            self._log.info("connected", cursor=self._start())
-                        if chunk:
-                            before = self._read
-                            self._take(chunk)
-                            # What is only delivered again is no sign that all is well.
-                            failures = failures if self._read == before else 0
-                        await self._below(self._settings.buffer_mb << 19)
-                if self._source.finite:
-                    return
-                self._log.info("stream_ended")
-            except FutureCursor:
-                self._log.error("future_cursor", cursor=self._start())
-                raise
-            except (OSError, WebSocketException, FrameError, StreamError) as error:
-                if self._source.finite:
-                    raise  # a recording does not get better by reading it again
-                self.counts["disconnects"] += 1
-                self._log.warning("disconnected", error=str(error)[:300])
-            finally:
-                self.status.connected = False
-            failures += 1
-            await asyncio.sleep(self._pause(failures))
-
-    def _start(self) -> int | None:
-        if self._read is not None:
-            return self._read
-        stored = self.status.cursor
-        return stored if stored is not None else self._settings.first_cursor
-
-    def _take(self, chunk: Sequence[bytes]) -> None:
-        """Decode a chunk and queue what concerns us."""
-        decode, tracked = self._decoder.decode, self._tracked
-        self.frames_read += len(chunk)
-        for frame in chunk:
-            seq, event = decode(frame)
-            if event is not None:
-                if event.did is not None and event.did not in tracked:
-                    self._meet(event.did)
-                self.events_kept += 1
-                self._lanes.put(event, len(frame))
-            if seq:
-                self._read = seq
-        now = asyncio.get_running_loop().time()
-        if now - self._timed >= 1:
-            self._timed = now
-            sent = event_micros(chunk[-1])
-            age = None if sent is None else self._clock() - sent
-            if age is not None and age < -FUTURE_US:
-                raise ClockBehind(
-                    f"the clock of this machine is {-age // 1_000_000} s behind the stream: every"
-                    " commit would look as if it came from the future"
-                )
-            self.status.lag_us = None if age is None else max(0, age)
-        self._wake.set()
-
-    async def _below(self, limit: int) -> None:
-        """Wait until less than `limit` bytes of events wait to be applied."""
-        while self._lanes.ready_bytes > limit:
-            self._drained.clear()
-            await self._drained.wait()
-
     async def _apply(self) -> None:
         """Take what waits, batch by batch, to the writer thread."""
         loop = asyncio.get_running_loop()
@@ -338,7 +255,7 @@ class Indexer:
                 await asyncio.sleep(self._settings.batch_ms / 1000)
             self._wake.clear()
             idle = self._ended or loop.time() - saved >= IDLE_SAVE_S
-            while self._has_work() or (idle and self._read != self.status.cursor):
+            while self._has_work() or (idle and self.follower.read != self.status.cursor):
                 await self._turn(loop)
                 saved = loop.time()
             if self._ended:
@@ -353,7 +270,7 @@ class Indexer:
         events = self._lanes.take(self._settings.batch_events)
         work = Work(
             events=events,
-            seq=self._read,
+            seq=self.follower.read,
             waiting=self._lanes.oldest(),
             repos=self._found,
             identities=self._resolved,
@@ -364,7 +281,7 @@ class Indexer:
         outcome = await loop.run_in_executor(self._thread, self._apply_now, work)
         if outcome.cursor is not None:
             self.status.cursor = outcome.cursor
-        self._drained.set()
+        self.follower.room.set()
         for did in work.repos:
             self._lookups.soon(did)
         for event in events:
@@ -422,7 +339,7 @@ class Indexer:
             identity = await self._resolver.resolve(did)
             self._resolved.append(identity)
         except IdentityUnavailable as error:
-            self.counts["identities_unavailable"] += 1
+            self.follower.counts["identities_unavailable"] += 1
             self._log.warning("identity_unavailable", did=did, error=str(error)[:300])
             if failures >= PATIENT_LOOKUPS and not self._syncer.is_fetching(did):
                 self._lanes.drop(did)

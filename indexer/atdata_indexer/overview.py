@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atdata_indexer.daemon import Indexer, SourceStatus
+from atdata_indexer.daemon import Indexer
+from atdata_indexer.following import SourceStatus
 from atdata_indexer.index.census import Census
 from atdata_indexer.upkeep import Upkeep
 
@@ -50,5 +51,9 @@ def counters(indexer: Indexer) -> Mapping[str, int]:
     """
     counts = dict(indexer.counts)
     records = sum(count for name, count in counts.items() if name.startswith("records_"))
-    read = {"frames": indexer.frames_read, "events": indexer.events_kept, "records": records}
+    read = {
+        "frames": indexer.follower.frames_read,
+        "events": indexer.follower.events_kept,
+        "records": records,
+    }
     return read | counts
