@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Self
 
+import httpx
 import structlog
 
 from atdata_indexer.errands import Errands
@@ -69,6 +70,7 @@ class Indexer:
         self._ingest = Ingest(store, writer, source.name, clock, verify=self._verify)
         self._resolver = IdentityResolver(settings, USER_AGENT)
         self._strangers = strangers_client(USER_AGENT, allow_private=settings.allow_loopback)
+        self._operators = httpx.AsyncClient(headers={"User-Agent": USER_AGENT}, timeout=10)
         self._tracked = store.tracked()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self.upkeep = Upkeep(settings, store, lambda: writer, reader, self._hold)
@@ -79,6 +81,7 @@ class Indexer:
             store,
             self._lanes,
             Fetcher(self._strangers, repo_bytes=settings.repo_mb << 20),
+            Fetcher(self._operators, repo_bytes=settings.repo_mb << 20),
             verify=self._verify,
             wake=self._wake.set,
             note=self._note_sync,
@@ -151,6 +154,7 @@ class Indexer:
             finally:
                 await indexer._resolver.aclose()
                 await indexer._strangers.aclose()
+                await indexer._operators.aclose()
                 indexer._thread.shutdown()
                 writer.close()
         finally:

@@ -34,6 +34,8 @@ REFUSED_S = 60.0
 class Syncer:
     """Fetches repos. `snapshots` waits for the writer; `wake` is called when something does.
 
+    `fetcher` asks hosts that strangers name, `directory` those that the operator does.
+
     `note` stores a repo's sync state; `look_up` asks for an account's identity to be resolved.
     """
 
@@ -42,6 +44,7 @@ class Syncer:
         store: Store,
         lanes: Lanes,
         fetcher: Fetcher,
+        directory: Fetcher,
         *,
         verify: bool,
         wake: Callable[[], None],
@@ -51,6 +54,7 @@ class Syncer:
         self._store = store
         self._lanes = lanes
         self._fetcher = fetcher
+        self._directory = directory
         self._verify = verify
         self._wake = wake
         self._note = note
@@ -105,7 +109,7 @@ class Syncer:
         Raises RepoUnavailable and Refused.
         """
         for collection in KINDS:
-            async for did in self._fetcher.repos_with(host, collection):
+            async for did in self._directory.repos_with(host, collection):
                 if is_did(did):
                     yield did
 
