@@ -119,16 +119,3 @@ def test_status_and_get_agree(api: Api) -> None:
         kind = AtUri.parse(uri).collection.rpartition(".")[2]
         code = api.query(GET[kind], uri=uri).status_code
         assert code == (200 if status(api, uri)["status"] == "indexed" else 404)
-
-
-def test_a_record_is_found_by_its_authors_handle_as_well(api: Api) -> None:
-    uri = next(uri for uri, one in TRUTH["records"].items() if one["valid"] and "dataset/" in uri)
-    did = uri.split("/")[2]
-    by_handle = uri.replace(did, TRUTH["accounts"][did]["handle"].upper())
-    assert status(api, by_handle) == status(api, uri)
-    assert api.ask("getDataset", uri=by_handle)["dataset"]["uri"] == uri
-    assert len(api.ask("getDatasets", uris=[by_handle, uri])["datasets"]) == 2
-    schema = api.ask("getDataset", uri=uri)["dataset"]["schema"]["uri"]
-    named = schema.replace(schema.split("/")[2], TRUTH["accounts"][schema.split("/")[2]]["handle"])
-    found = api.ask("searchDatasets", schema=schema)["hitsTotal"]
-    assert api.ask("searchDatasets", schema=named)["hitsTotal"] == found > 0

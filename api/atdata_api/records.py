@@ -17,12 +17,12 @@ def handlers(reader: Reader, ledger: Ledger) -> dict[str, Handler]:
         f"{NS}.getSchema": partial(_get, reader, "schema"),
         f"{NS}.getLens": partial(_get, reader, "lens"),
         f"{NS}.getDatasets": partial(_get_datasets, reader),
-        f"{NS}.getRecordStatus": partial(_status, reader, ledger),
+        f"{NS}.getRecordStatus": partial(_status, ledger),
     }
 
 
 def _get(reader: Reader, kind: str, params: Params) -> str:
-    views = reader.get(kind, [reader.with_did(params["uri"])])
+    views = reader.get(kind, [params["uri"]])
     if not views:
         raise XrpcError(
             404, "NotFound", f"no {kind} {params['uri']} in the index; getRecordStatus says why"
@@ -31,11 +31,11 @@ def _get(reader: Reader, kind: str, params: Params) -> str:
 
 
 def _get_datasets(reader: Reader, params: Params) -> str:
-    return join({}, "datasets", reader.get("dataset", map(reader.with_did, params["uris"])))
+    return join({}, "datasets", reader.get("dataset", params["uris"]))
 
 
-def _status(reader: Reader, ledger: Ledger, params: Params) -> dict[str, str | bool]:
-    status = ledger.record_status(reader.with_did(params["uri"]))
+def _status(ledger: Ledger, params: Params) -> dict[str, str | bool]:
+    status = ledger.record_status(params["uri"])
     answer = {
         "uri": params["uri"],
         "status": status.status,

@@ -25,7 +25,7 @@ def _search(reader: Reader, kind: str, key: str, params: Params) -> str:
         kind,
         q=params.get("q", ""),
         tags=params.get("tags", ()),
-        schema=reader.with_did(params["schema"]) if "schema" in params else None,
+        schema=params.get("schema"),
         author=params.get("author"),
     )
     page = reader.search(

@@ -4,7 +4,6 @@ A reader never touches DuckDB. It holds one snapshot, replaced as a whole by `re
 method works on the snapshot it started with, so a commit in between is never half seen.
 """
 
-import json
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -139,18 +138,6 @@ class Reader:
                 hits = searcher.search(query, limit=1, count=False).hits
                 views += [_view(searcher, address) for _, address in hits]
         return views
-
-    def with_did(self, uri: str) -> str:
-        """An AT-URI by handle as the one by DID, if a verified handle says so; else as it is."""
-        authority, slash, rest = uri.removeprefix("at://").partition("/")
-        if authority.startswith("did:"):
-            return uri
-        searcher = self._snapshot().searcher
-        with guarded("the look-up failed"):
-            query = self._all(("handle", authority.lower()))
-            hits = searcher.search(query, limit=1, count=False).hits
-            views = [json.loads(_view(searcher, address)) for _, address in hits]
-        return f"at://{views[0]['author']['did']}{slash}{rest}" if views else uri
 
     def tags(self, limit: int) -> list[tuple[str, int]]:
         """The tags that most datasets carry, folded, with the number of datasets."""
