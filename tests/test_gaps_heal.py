@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from atdata_indexer import daemon
 from atdata_indexer.daemon import Indexer
+from atdata_indexer.ingest import Outcome, Work
 from atdata_indexer.playback import Playback
 from tests.appview import settings, until
 from tests.contents import quarantined, searchable
@@ -197,3 +199,35 @@ async def test_a_first_start_discovers_and_fetches_authors_who_are_silent(tmp_pa
         wanted = {uri: cid for author in authors for uri, cid in author.uris().items()}
         await until(lambda: found(indexer) == wanted)
         assert await network.settled(indexer) == wanted
+
+
+async def test_nothing_spins_while_a_repo_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author, other = Author("alice"), Author("bertha")
+    network = Network(author, other)
+    network.send(author.create(1))
+    network.serve_repos()
+    async with network.followed(tmp_path) as indexer:
+        await network.settled(indexer)
+        monkeypatch.setattr(daemon, "IDLE_SAVE_S", 0.05)
+        indexer._lanes.hold(author.did)
+        network.send(author.create(2))
+        network.send(other.create(1))
+        network.serve_repos()
+        await until(lambda: len(found(indexer)) == 2)
+        turns: list[object] = []
+        turn = indexer._apply_now
+
+        def counted(work: Work) -> Outcome:
+            turns.append(work)
+            return turn(work)
+
+        monkeypatch.setattr(indexer, "_apply_now", counted)
+        await until(lambda: len(turns) >= 3)
+        began = asyncio.get_running_loop().time()
+        await until(lambda: len(turns) >= 8)
+        assert asyncio.get_running_loop().time() - began > 5 * 0.05 - 0.01, "it waits between"
+        indexer._lanes.release(author.did)
+        indexer._wake.set()
+        assert await network.settled(indexer) == author.uris() | other.uris()

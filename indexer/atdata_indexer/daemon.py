@@ -259,10 +259,14 @@ class Indexer:
                 await asyncio.sleep(self._settings.batch_ms / 1000)
             self._wake.clear()
             idle = self._ended or loop.time() - saved >= IDLE_SAVE_S
-            while self._has_work() or (idle and self.follower.read != self.status.cursor):
+            while self._has_work():
                 await self._turn(loop)
                 saved = loop.time()
-            if self._ended:
+            if idle and self.follower.read != self.status.cursor:
+                # Once, not until they agree: the cursor stays behind while a repo is held.
+                await self._turn(loop)
+                saved = loop.time()
+            if self._ended and not self._lanes.holding and not self._has_work():
                 return
 
     def _has_work(self) -> bool:

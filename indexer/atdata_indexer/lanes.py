@@ -75,10 +75,6 @@ class Lanes:
             self._held_bytes -= sum(size for _, size in self._held[did])
             self._held[did] = []
 
-    def is_held(self, did: str) -> bool:
-        """Whether a repo's events are held."""
-        return did in self._held
-
     @property
     def holding(self) -> bool:
         """Whether any repo is held."""
