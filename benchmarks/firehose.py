@@ -36,7 +36,8 @@ from atproto import (
 )
 from websockets.asyncio.client import connect
 
-from atdata_indexer.fold import Change, Repo, fold
+from atdata_indexer.changes import Change, Held, Repo
+from atdata_indexer.fold import fold
 from atdata_indexer.frames import Commit, Decoder, Malformed
 from atdata_indexer.sources.relay import MAX_FRAME_BYTES, PATH, RelaySource
 from benchmarks import serve
@@ -77,7 +78,7 @@ async def ours(host: str) -> Read:
     frames = 0
     tracked: set[str] = set()
     repos: dict[str, Repo] = {}
-    rows: dict[str, tuple[str, int]] = {}
+    rows: dict[str, Held] = {}
     made: list[Change] = []
     decode = Decoder(tracked).decode
     async with aclosing(RelaySource(host).frames(None)) as chunks:
@@ -94,7 +95,7 @@ async def ours(host: str) -> Read:
             if commits:
                 changes = fold(commits, repos, rows, time.time_ns() // 1000, verify=False)
                 repos |= changes.repos
-                rows |= {uri: row.order for uri, row in changes.rows.items()}
+                rows |= {uri: row.held for uri, row in changes.rows.items()}
                 made += changes.outbox
     return Read(frames, made)
 

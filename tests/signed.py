@@ -78,6 +78,10 @@ class Author:
         }
         return {"handle": f"{self.did[8:14]}.test", "didDoc": document}
 
+    def renew_key(self) -> None:
+        """Sign with another key from now on."""
+        self.key = self.repo.key = ec.generate_private_key(self.key.curve)
+
     def write(self, *writes: Write) -> dict[str, Any]:
         """Commit; the body of its event."""
         for one in writes:

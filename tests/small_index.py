@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from atdata_indexer.fold import Change, Changes, Repo, Row
+from atdata_indexer.changes import Change, Changes, Repo, Row
 from atdata_indexer.frames import Account
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.reader import Reader
@@ -32,7 +32,7 @@ class SmallIndex:
     def open(self) -> None:
         self.store = Store(self.folder / "db")
         self.writer = IndexWriter(self.folder / "index", self.store)
-        self.ingest = Ingest(self.store, self.writer, "test", lambda: NOW_US, verify=False)
+        self.ingest = Ingest(self.store, self.writer, lambda: NOW_US, verify=False)
         self.reader = Reader(self.folder / "index")
 
     def close(self) -> None:
@@ -57,12 +57,12 @@ class SmallIndex:
         changes = Changes(rows={row.uri: row for row in rows})
         changes.repos = {row.did: Repo(row.did, row.rev) for row in rows}
         changes.outbox = [Change(row.uri, row.did, row.cid, row.rev, "create") for row in rows]
-        self.store.commit(changes, "test", self.seq, NOW_US)
+        self.store.commit(changes, {"test": self.seq}, NOW_US)
 
     def account(self, did: str, active: bool, status: str | None = None) -> None:
         """An `#account` event."""
         self.seq += 1
-        self.ingest.apply(Work([Account(self.seq, did, active, status)], self.seq))
+        self.ingest.apply(Work([Account(self.seq, did, active, status)], {"test": self.seq}))
 
     def handle(self, did: str, handle: str | None) -> None:
         """A resolved identity."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from atdata_indexer.frames import Account
 from atdata_indexer.ingest import Work
 from tests.builders import Write, commit
 from tests.builders import dataset as whales
@@ -56,7 +57,7 @@ def test_a_commit_after_the_deletion_brings_no_body_back(index: SmallIndex) -> N
     index.account(BOB, False, "deleted")
     write: Write = ("create", f"{DATASET}/3kdatasetbbbb", whales())
     late = commit(2, did=BOB, rev="3mzzzzzzzzzz2", ops=[write])
-    index.ingest.apply(Work([late], 2))
+    index.ingest.apply(Work([late], {"test": 2}))
     assert index.ingest.counts["after_deletion"] == 1
     assert not any(BOB in uri for uri in stored(index.store))
 
@@ -114,7 +115,7 @@ def test_hiding_is_one_entry_however_much_an_account_holds(index: SmallIndex) ->
 
 
 def test_a_purge_that_a_crash_cut_short_is_made_up_for(index: SmallIndex) -> None:
-    index.store.set_account(BOB, False, "deleted", "test", 9, 0)
+    index.store.set_account(Account(9, BOB, False, "deleted"), {}, 0)
     assert any(BOB in uri for uri in stored(index.store)), "hidden, and not purged yet"
     index.reopen()
     index.store.purge()

@@ -9,19 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atdata_indexer.fold import (
-    FUTURE_US,
-    RAW_BYTES,
-    Change,
-    Changes,
-    Fault,
-    Repo,
-    Row,
-    State,
-    fold,
-    touched,
-)
+from atdata_indexer.changes import Change, Changes, Fault, Repo, Row, State
+from atdata_indexer.fold import FUTURE_US, fold, touched
 from atdata_indexer.frames import Commit, Malformed
+from atdata_indexer.rows import RAW_BYTES
 from atdata_schemas.syntax import cid_text
 from tests.builders import (
     DATASET,
@@ -73,8 +64,8 @@ class Known:
 
     def take(self, events: Iterable[Commit | Malformed], now_us: int = NOW_US) -> Changes:
         run = list(events)
-        orders = {uri: self.rows[uri].order for uri in touched(run) if uri in self.rows}
-        changes = fold(run, self.repos, orders, now_us, verify=False)
+        held = {uri: self.rows[uri].held for uri in touched(run) if uri in self.rows}
+        changes = fold(run, self.repos, held, now_us, verify=False)
         self.repos |= changes.repos
         self.rows |= changes.rows
         self.outbox += changes.outbox

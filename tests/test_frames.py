@@ -12,6 +12,7 @@ from atdata_indexer.frames import (
     Commit,
     Decoder,
     Event,
+    Gap,
     Identity,
     Op,
     Sync,
@@ -104,8 +105,11 @@ def test_every_commit_of_a_tracked_repo_is_kept_for_its_chain() -> None:
 
 def test_account_identity_and_sync_are_kept_of_tracked_repos_alone() -> None:
     messages: list[tuple[bytes, Account | Identity | Sync]] = [
-        (account_frame(1, active=False, status="takendown"), Account(1, DID, False, "takendown")),
-        (account_frame(2), Account(2, DID, True, None)),
+        (
+            account_frame(1, active=False, status="takendown"),
+            Account(1, DID, False, "takendown", START_US),
+        ),
+        (account_frame(2), Account(2, DID, True, None, START_US)),
         (identity_frame(3, handle="alice.test"), Identity(3, DID)),
         (sync_frame(4, rev=rev(5)), Sync(4, DID, rev(5))),
     ]
@@ -117,12 +121,12 @@ def test_account_identity_and_sync_are_kept_of_tracked_repos_alone() -> None:
 @pytest.mark.parametrize("status", ["deactivated", "suspended", "deleted", "throttled", "new-one"])
 def test_any_account_status_is_handed_on_as_it_came(status: str) -> None:
     found = kept(account_frame(1, active=False, status=status), {DID})
-    assert found == Account(1, DID, False, status)
+    assert found == Account(1, DID, False, status, START_US)
 
 
 def test_an_endless_account_status_is_cut() -> None:
     found = kept(account_frame(1, active=False, status="x" * 10_000), {DID})
-    assert found == Account(1, DID, False, "x" * 64)
+    assert found == Account(1, DID, False, "x" * 64, START_US)
 
 
 def test_a_commit_since_nothing_is_a_commit() -> None:
@@ -209,8 +213,10 @@ def test_legacy_fields_change_nothing() -> None:
     assert plain == kept(commit_frame(1, ops=[write], body=legacy))
 
 
-def test_a_notice_has_no_seq_and_moves_no_cursor() -> None:
-    assert decode(info_frame("OutdatedCursor", "too old"), Everyone()) == (0, None)
+def test_a_notice_has_no_seq_and_only_an_outdated_cursor_is_a_gap() -> None:
+    seq, event = decode(info_frame("OutdatedCursor", "too old"), Everyone())
+    assert (seq, event) == (0, Gap(0, "OutdatedCursor"))
+    assert decode(info_frame("Sunny", "news"), Everyone()) == (0, None)
 
 
 # --- error frames -----------------------------------------------------------------------------

@@ -1,63 +1,20 @@
 """A repo that is new or out of step is fetched whole from its PDS, and ends equal to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atdata_indexer import daemon
-from atdata_indexer.daemon import Indexer
+from atdata_indexer import applying, lookups
+from atdata_indexer.fetch import Fetcher
+from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, ResolvedIdentity
 from atdata_indexer.ingest import Outcome, Work
-from atdata_indexer.playback import Playback
-from tests.appview import settings, until
-from tests.contents import quarantined, searchable
-from tests.signed import Author, frame
+from tests.appview import until
+from tests.contents import quarantined
+from tests.network import Network, found
+from tests.signed import Author
 from tests.test_nothing_forged_gets_in import OTHER, resigned
-
-
-class Network:
-    """A relay, and the PDS and directory of its authors, on one loopback address."""
-
-    def __init__(self, *authors: Author) -> None:
-        self.playback = Playback([], {})
-        self.authors = authors
-
-    def send(self, body: object) -> None:
-        self.playback.append(frame(body))  # type: ignore[arg-type]  # the body of an event
-
-    def serve_repos(self) -> None:
-        """Let the PDS answer with every repo as it is now."""
-        for author in self.authors:
-            self.playback.repos[author.did] = author.car()
-
-    @asynccontextmanager
-    async def followed(self, folder: Path, **more: object) -> AsyncIterator[Indexer]:
-        async with self.playback.serve() as host:
-            for author in self.authors:
-                self.playback.identities[author.did] = author.identity(host)
-            values = settings(folder, host, **({"backfill": True} | more))
-            async with Indexer.open(values) as indexer:
-                running = asyncio.create_task(indexer.run())
-                try:
-                    yield indexer
-                finally:
-                    running.cancel()
-                    await asyncio.gather(running, return_exceptions=True)
-
-    async def settled(self, indexer: Indexer) -> dict[str, str]:
-        """URI and CID of all that is found, once every repo is in step again."""
-        await until(
-            lambda: not indexer.store.behind() and indexer.is_current(self.playback.last_seq)
-        )
-        return found(indexer)
-
-
-def found(indexer: Indexer) -> dict[str, str]:
-    """URI and CID of all that is found."""
-    return {uri: view["cid"] for uri, view in searchable(indexer.reader).items()}
 
 
 async def test_a_new_author_is_fetched_whole_and_ends_equal_to_the_pds(tmp_path: Path) -> None:
@@ -159,7 +116,7 @@ async def test_a_repo_that_is_damaged_or_forged_changes_nothing(
     network.playback.repos[author.did] = car[:-9] if damage == "cut off" else mallory.car()
     async with network.followed(tmp_path) as indexer:
         reason = "car" if damage == "cut off" else "signature"
-        await until(lambda: indexer.sync_counts[f"refused_snapshot_{reason}"] > 0)
+        await until(lambda: indexer.repo_counts[f"refused_snapshot_{reason}"] > 0)
         await until(lambda: found(indexer) == author.uris())
         assert indexer.store.behind() == [author.did]
 
@@ -210,24 +167,81 @@ async def test_nothing_spins_while_a_repo_is_held(
     network.serve_repos()
     async with network.followed(tmp_path) as indexer:
         await network.settled(indexer)
-        monkeypatch.setattr(daemon, "IDLE_SAVE_S", 0.05)
+        monkeypatch.setattr(applying, "IDLE_SAVE_S", 0.05)
         indexer._lanes.hold(author.did)
         network.send(author.create(2))
         network.send(other.create(1))
         network.serve_repos()
         await until(lambda: len(found(indexer)) == 2)
         turns: list[object] = []
-        turn = indexer._apply_now
+        turn = indexer._applier._write
 
         def counted(work: Work) -> Outcome:
             turns.append(work)
             return turn(work)
 
-        monkeypatch.setattr(indexer, "_apply_now", counted)
+        monkeypatch.setattr(indexer._applier, "_write", counted)
         await until(lambda: len(turns) >= 3)
         began = asyncio.get_running_loop().time()
         await until(lambda: len(turns) >= 8)
         assert asyncio.get_running_loop().time() - began > 5 * 0.05 - 0.01, "it waits between"
         indexer._lanes.release(author.did)
-        indexer._wake.set()
+        indexer._applier._wake.set()
         assert await network.settled(indexer) == author.uris() | other.uris()
+
+
+async def test_what_found_no_room_while_its_repo_was_fetched_is_fetched_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held events are bounded: what does not fit is let go, and that it was stands in the store."""
+    author = Author("alice")
+    network = Network(author)
+    network.send(author.create(1))
+    network.serve_repos()
+    whole, dropped = Fetcher.repo, list[str]()
+
+    async def overtaken(fetcher: Fetcher, pds: str, did: str) -> bytes:
+        car = await whole(fetcher, pds, did)
+        if not dropped:
+            indexer._lanes._limit = 0
+            network.send(author.create(2))
+            network.serve_repos()
+            await until(lambda: did in indexer._lanes.lost)
+            dropped.append(did)
+        return car
+
+    monkeypatch.setattr(Fetcher, "repo", overtaken)
+    async with network.followed(tmp_path) as indexer:
+        await until(lambda: bool(dropped))
+        assert await network.settled(indexer) == author.uris()
+        assert indexer.counts["snapshots"] == 2
+        assert not indexer._lanes.lost
+
+
+async def test_commits_of_a_key_that_cannot_be_looked_up_are_let_go_and_fetched_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new key, and a directory that does not answer: nothing waits for ever, nothing is lost."""
+    monkeypatch.setattr(lookups, "PATIENCE", 0)
+    author = Author("alice")
+    network = Network(author)
+    network.send(author.create(1))
+    network.serve_repos()
+    async with network.followed(tmp_path) as indexer:
+        assert await network.settled(indexer) == author.uris()
+        known = network.playback.identities.pop(author.did)
+        monkeypatch.setattr(IdentityResolver, "resolve", unavailable)
+        author.renew_key()
+        network.send(author.create(2))
+        await until(lambda: indexer.counts["identities_unavailable"] > 0)
+        await until(lambda: indexer.store.behind() == [author.did])
+        await until(lambda: not indexer._lanes.holding)
+        assert found(indexer) != author.uris()
+        monkeypatch.undo()
+        network.playback.identities[author.did] = known | author.identity(network.host)
+        network.serve_repos()
+        assert await network.settled(indexer) == author.uris()
+
+
+async def unavailable(resolver: IdentityResolver, did: str) -> ResolvedIdentity:
+    raise IdentityUnavailable("the directory is down")

@@ -84,7 +84,9 @@ def test_a_handle_that_cannot_be_looked_up_now_stays_only_if_it_is_the_same(
 
     def shown(claimed: str) -> str:
         index.resolved(ResolvedIdentity(ALICE, None, "https://pds.example", "zKey", claimed))
-        assert index.store.home(ALICE) == ("https://pds.example", "zKey")
+        place = index.store.place(ALICE)
+        assert place is not None
+        assert (place.pds, place.key) == ("https://pds.example", "zKey")
         assert index.store.identities_due() == [ALICE]
         return str(index.views()[schema().uri]["author"]["handle"])
 

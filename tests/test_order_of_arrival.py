@@ -61,14 +61,14 @@ def end_of(folder: Path, log: Iterable[Event], batch: int) -> tuple[Any, ...]:
     store = Store(folder / "db")
     try:
         writer = IndexWriter(folder / "index", store)
-        ingest = Ingest(store, writer, "test", verify=False)
+        ingest = Ingest(store, writer, verify=False)
         log = list(log)
         for at in range(0, len(log), batch):
             some = log[at : at + batch]
             handles = [
                 ResolvedIdentity(e.did, f"h{e.did[8:16]}.test", None, None) for e in some if e.did
             ]
-            ingest.apply(Work(some, some[-1].seq))
+            ingest.apply(Work(some, {"test": some[-1].seq}))
             ingest.apply(Work(identities=handles))
         reader = Reader(folder / "index")
         reader.refresh()

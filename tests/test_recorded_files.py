@@ -224,7 +224,7 @@ async def test_a_damaged_recording_stops_the_indexer_instead_of_being_read_for_e
     write_recording(damaged, recorded_frames()[:200])
     damaged.write_bytes(damaged.read_bytes()[:-5])
     source = ReplaySource(damaged)
-    async with Indexer.open(following(tmp_path, "127.0.0.1:9"), source) as indexer:
+    async with Indexer.open(following(tmp_path, "127.0.0.1:9"), [[source]]) as indexer:
         with pytest.raises(ExceptionGroup) as stopped:
             await indexer.run()
     assert stopped.group_contains(FrameError)

@@ -20,7 +20,7 @@ def index(tmp_path: Path) -> Iterator[SmallIndex]:
     small.close()
 
 
-@pytest.mark.parametrize("step", ["_upsert", "_append", "_save_cursor"])
+@pytest.mark.parametrize("step", ["_upsert", "_append", "_save_cursors"])
 def test_a_failure_at_any_step_leaves_nothing_behind(
     index: SmallIndex, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -45,7 +45,7 @@ def test_a_failure_at_any_step_leaves_nothing_behind(
 
 
 def test_the_cursor_is_kept_per_source(index: SmallIndex) -> None:
-    index.store.save_cursor("wss://one.example", 7, 0)
+    index.store.save_cursors({"wss://one.example": 7}, 0)
     index.reopen()
     assert index.store.cursor("wss://one.example") == 7
     assert index.store.cursor("wss://two.example") is None

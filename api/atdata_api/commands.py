@@ -6,10 +6,12 @@ service could not start or had to stop (the log says why).
 
 import argparse
 import asyncio
+import ctypes
 import os
 import socket
 import sys
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -18,6 +20,9 @@ from pydantic import ValidationError
 from atdata_indexer import log
 from atdata_indexer.errors import IndexerError
 from atdata_indexer.settings import Settings
+
+_ARENA_MAX = -8
+"""glibc's M_ARENA_MAX (mallopt(3))."""
 
 DEMO_PORT = 8900
 """Where clients ask when they are told nothing else; the demo takes it when it is free."""
@@ -117,6 +122,7 @@ def read_settings(**defaults: Any) -> Settings | None:
 
 
 def _until_done(program: Coroutine[Any, Any, int | None]) -> int:
+    _share_memory()
     try:
         return asyncio.run(program) or 0
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -125,6 +131,12 @@ def _until_done(program: Coroutine[Any, Any, int | None]) -> int:
         for reason in _leaves(error):
             structlog.get_logger().error("stopped", error=str(reason), kind=type(reason).__name__)
         return 3
+
+
+def _share_memory() -> None:
+    """Let threads share what glibc has taken from the system: left alone, each keeps its own."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 def _leaves(error: Exception) -> Iterator[Exception]:

@@ -88,7 +88,7 @@ async def _indexed(
             if serving.done():
                 await serving
                 raise RuntimeError("the service ended before the recording was indexed")
-            progress.update(bar, completed=indexer.status.cursor or 0)
+            progress.update(bar, completed=indexer.sources()[0].cursor or 0)
             await asyncio.sleep(0.02)
         progress.update(bar, completed=playback.last_seq)
     console.print(f"Indexed up to event {playback.last_seq}.")

@@ -6,6 +6,7 @@ or arguments; 3 it could not be done.
 """
 
 import argparse
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +22,20 @@ from rich.text import Text
 from atdata_api.commands import read_settings
 from atdata_indexer import overview
 from atdata_indexer.admin_client import AdminClient
+from atdata_indexer.daemon import USER_AGENT
 from atdata_indexer.errors import IndexerError, IndexerUnavailable, StoreError
+from atdata_indexer.fetch import Fetcher
 from atdata_indexer.index import backup as backups
 from atdata_indexer.index.audit import Audit
 from atdata_indexer.index.backup import Manifest
+from atdata_indexer.net import strangers_client
 from atdata_indexer.overview import Overview
+from atdata_indexer.sampling import Sample, compare
 from atdata_indexer.settings import Settings
 from atdata_indexer.upkeep import Rebuilt, Upkeep
+
+SAMPLED = 20
+"""How many repos `verify` compares with their PDSs, if it is not told."""
 
 type _Rows = list[tuple[str, object]]
 
@@ -37,6 +45,7 @@ class _Keeper(Protocol):
 
     def overview(self) -> Overview: ...
     def verify(self) -> Audit: ...
+    def sample(self, size: int) -> Sample: ...
     def rebuild(self) -> Rebuilt: ...
     def backup(self, folder: Path) -> Manifest: ...
 
@@ -47,14 +56,24 @@ class _Stopped(Upkeep):
     def overview(self) -> Overview:
         return overview.of_stopped(self)
 
+    def sample(self, size: int) -> Sample:
+        return asyncio.run(self._sample(size))
+
+    async def _sample(self, size: int) -> Sample:
+        settings = self.settings
+        client = strangers_client(USER_AGENT, allow_private=settings.allow_loopback)
+        async with client:
+            fetcher = Fetcher(client, repo_bytes=settings.repo_mb << 20)
+            return await compare(self.store, fetcher, size, verify=settings.verify == "full")
+
 
 def status(argv: list[str]) -> int:
     """Say how the service is doing."""
-    arguments = _parser("status", "Say how the service is doing.").parse_args(argv)
+    arguments = command_parser("status", "Say how the service is doing.").parse_args(argv)
 
     def work(keeper: _Keeper) -> int:
         found = keeper.overview()
-        _say(arguments.as_json, asdict(found), _status_rows(found))
+        say(arguments.as_json, asdict(found), _status_rows(found))
         return 0
 
     return _with_keeper(work)
@@ -62,40 +81,62 @@ def status(argv: list[str]) -> int:
 
 def verify(argv: list[str]) -> int:
     """Check every stored record and the index against the database."""
-    parser = _parser(
-        "verify", "Check every stored body against its CID, and the index against the database."
+    parser = command_parser(
+        "verify",
+        "Check every stored body against its CID, the index against the database, and some repos"
+        " against their PDSs.",
+    )
+    parser.add_argument(
+        "--repos", type=int, default=SAMPLED, metavar="N", help=f"how many repos [{SAMPLED}]"
     )
     arguments = parser.parse_args(argv)
 
     def work(keeper: _Keeper) -> int:
         found = keeper.verify()
-        _say(arguments.as_json, asdict(found), _verify_rows(found))
-        return 1 if found.differences else 0
+        sample = keeper.sample(arguments.repos) if arguments.repos > 0 else Sample()
+        value = asdict(found) | {"sample": asdict(sample)}
+        say(arguments.as_json, value, _verify_rows(found, sample))
+        return 1 if found.differences or sample.differing.count else 0
 
     return _with_keeper(work)
 
 
 def rebuild(argv: list[str]) -> int:
-    """Make the index anew from the database."""
-    arguments = _parser("rebuild", "Make the search index anew from the database.").parse_args(argv)
+    """Make the index anew from the database, or all of it from the network."""
+    parser = command_parser("rebuild", "Make the search index anew from the database.")
+    parser.add_argument(
+        "--from-network",
+        action="store_true",
+        help="put the database aside, however damaged, so that all is fetched again",
+    )
+    arguments = parser.parse_args(argv)
 
     def work(keeper: _Keeper) -> int:
         made = asdict(keeper.rebuild())
-        _say(arguments.as_json, made, list(made.items()))
+        say(arguments.as_json, made, list(made.items()))
         return 0
 
-    return _with_keeper(work)
+    def begin_anew(settings: Settings) -> int:
+        found = {"put_aside": backups.put_aside(settings.data_dir)}
+        rows: _Rows = [
+            ("put aside", found["put_aside"]),
+            ("next", "start the indexer, or `backfill`: all that authors hold is fetched again"),
+        ]
+        say(arguments.as_json, found, rows)
+        return 0
+
+    return guarded(begin_anew) if arguments.from_network else _with_keeper(work)
 
 
 def backup(argv: list[str]) -> int:
     """Copy the database to a new folder."""
-    parser = _parser("backup", "Copy the database, as it is at one moment, to a new folder.")
+    parser = command_parser("backup", "Copy the database, as it is at one moment, to a new folder.")
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder that is not there yet")
     arguments = parser.parse_args(argv)
 
     def work(keeper: _Keeper) -> int:
         made = asdict(keeper.backup(arguments.folder))
-        _say(arguments.as_json, made, list(made.items()))
+        say(arguments.as_json, made, list(made.items()))
         return 0
 
     return _with_keeper(work)
@@ -103,7 +144,9 @@ def backup(argv: list[str]) -> int:
 
 def restore(argv: list[str]) -> int:
     """Put the database of a backup in place, under a new epoch."""
-    parser = _parser("restore", "Put the database of a backup in place; the indexer must not run.")
+    parser = command_parser(
+        "restore", "Put the database of a backup in place; the indexer must not run."
+    )
     parser.add_argument("folder", metavar="DIR", type=Path, help="what `backup` made")
     parser.add_argument("--replace", action="store_true", help="put a database aside that is there")
     arguments = parser.parse_args(argv)
@@ -121,10 +164,10 @@ def restore(argv: list[str]) -> int:
             ("put aside", made.replaced),
             ("next", "start the indexer: it makes the search index anew"),
         ]
-        _say(arguments.as_json, asdict(made), rows)
+        say(arguments.as_json, asdict(made), rows)
         return 0
 
-    return _guarded(work)
+    return guarded(work)
 
 
 def _with_keeper(work: Callable[[_Keeper], int]) -> int:
@@ -132,7 +175,7 @@ def _with_keeper(work: Callable[[_Keeper], int]) -> int:
         with _keeper(settings) as keeper:
             return work(keeper)
 
-    return _guarded(with_settings)
+    return guarded(with_settings)
 
 
 @contextmanager
@@ -151,7 +194,8 @@ def _keeper(settings: Settings) -> Iterator[_Keeper]:
         yield keeper
 
 
-def _guarded(work: Callable[[Settings], int]) -> int:
+def guarded(work: Callable[[Settings], int]) -> int:
+    """Do `work` with the settings; gives the exit code."""
     settings = read_settings(log_level="warning")
     if settings is None:
         return 2
@@ -162,7 +206,8 @@ def _guarded(work: Callable[[Settings], int]) -> int:
         return 3
 
 
-def _parser(name: str, description: str) -> argparse.ArgumentParser:
+def command_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The parser of an operator's command, which says what it did as JSON or as a table."""
     parser = argparse.ArgumentParser(
         f"atdata-appview {name}",
         description=description,
@@ -176,7 +221,7 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _say(as_json: bool | None, value: object, rows: _Rows) -> None:
+def say(as_json: bool | None, value: object, rows: _Rows) -> None:
     """Print one JSON object, or a table of what there is to say."""
     if as_json is None:
         as_json = not sys.stdout.isatty()
@@ -209,6 +254,7 @@ def _status_rows(found: Overview) -> _Rows:
         ("per second", _counted(found.rates) if found.running else None),
         ("since start", _counted(found.counts) if found.running else None),
         ("repos", _counted(census.repos)),
+        ("fetches", _counted(found.repo_counts) if found.running else None),
         ("accounts", _counted(census.accounts)),
         ("records", _counted(census.records)),
         ("quarantine", _counted(census.quarantine)),
@@ -217,7 +263,7 @@ def _status_rows(found: Overview) -> _Rows:
     ]
 
 
-def _verify_rows(found: Audit) -> _Rows:
+def _verify_rows(found: Audit, sample: Sample) -> _Rows:
     rows: _Rows = [
         ("at", found.seq),
         ("bodies", found.bodies),
@@ -226,7 +272,13 @@ def _verify_rows(found: Audit) -> _Rows:
     for name in ("altered", "missing", "stale", "surplus"):
         difference = getattr(found, name)
         rows.append((name, "\n".join([str(difference.count), *difference.uris])))
-    rows.append(("", "sound" if not found.differences else f"{found.differences} differences"))
+    rows.append(("repos", f"{sample.repos} equal their PDSs, with {sample.records} records"))
+    for name in ("moving", "unreachable"):
+        rows.append((name, getattr(sample, name) or None))
+    differing = sample.differing
+    rows.append(("differing", "\n".join([str(differing.count), *differing.uris])))
+    differences = found.differences + differing.count
+    rows.append(("", f"{differences} differences" if differences else "sound"))
     return rows
 
 

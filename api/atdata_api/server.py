@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import structlog
@@ -17,7 +17,7 @@ from atdata_indexer.daemon import Indexer
 from atdata_indexer.http_server import Server
 from atdata_indexer.ingest import wall_clock
 from atdata_indexer.settings import Settings
-from atdata_indexer.sources import Source
+from atdata_indexer.sources.configured import Line
 
 
 class AppView:
@@ -37,17 +37,17 @@ class AppView:
     async def start(
         cls,
         settings: Settings,
-        source: Source | None = None,
+        lines: Sequence[Line] | None = None,
         clock: Callable[[], int] = wall_clock,
     ) -> AsyncIterator["tuple[AppView, asyncio.Task[None]]"]:
-        """Open the data directory, listen and follow the source until the block ends.
+        """Open the data directory, listen and follow the sources until the block ends.
 
         Gives the AppView and the task that serves: it ends when `stop` was called, or with the
         error that stopped the indexer. Raises StoreError and OSError when it cannot start.
         """
         with listen(settings.host, settings.port) as listener:
             async with (
-                Indexer.open(settings, source, clock=clock) as indexer,
+                Indexer.open(settings, lines, clock=clock) as indexer,
                 admin_socket(settings.data_dir, indexer),
             ):
                 registry = metrics.of_indexer(indexer)

@@ -1,10 +1,22 @@
 """The indexer: reads the network's firehose and keeps the index of typed-dataset records.
 
-Owns everything from the bytes of an event to a searchable document: sources (I/O), frames and repo
-(decoding), fold (what an event changes), index (DuckDB store, tantivy writer and reader), identity
-and the daemon that puts them together; upkeep (what an operator has done) and the admin socket.
+Where to look, one noun a file:
+
+    what comes       sources/ (relay, Jetstream, recorded files) · following (reads one again and
+                     again) · frames, jetstream (bytes → events) · lanes (what waits, what is held)
+    what is believed repo (CAR, blocks) · mst · keys · verify
+    what it changes  fold (commits) · snapshot (whole repos) · limits (how much one may have)
+    what is kept     ingest (work → transactions) · applying (turns of the writer)
+                     index/ (DuckDB, tantivy)
+    repos in step    sync (fetches) · fetch, hosts, net (HTTP) · discovery · reconcile
+                     rounds (what comes due) · housekeeping · errands (queues of DIDs) · notes
+    who they are     identity (DID documents, handles) · lookups
+    the program      daemon (the composition root) · settings · log · errors
+    the operator     admin, admin_client (the socket) · upkeep · overview, rates, metrics · sampling
+    for trying       playback (a recorded network on loopback)
+
 It answers nobody beyond this machine's operator over HTTP: that is `atdata_api`.
 
-Invariants: one transaction holds rows, repo state, cursor and outbox; tantivy is derived from the
+Invariants: one transaction holds rows, repo state, cursors and outbox; tantivy is derived from the
 outbox and may be deleted at any time; changes of one record are ordered by (rev, op index).
 """

@@ -62,6 +62,10 @@ def create_app(indexer: Indexer, rates: Rates) -> Starlette:
             raise StoreError(f"{folder} is not an absolute path")
         return indexer.upkeep.backup(folder)
 
+    def backfill(request: Request) -> Any:
+        indexer.begin_backfill(request.query_params.getlist("host"))
+        return True
+
     return Starlette(
         routes=[
             get("record-status", lambda asked: indexer.record_status(asked.query_params["uri"])),
@@ -69,7 +73,9 @@ def create_app(indexer: Indexer, rates: Rates) -> Starlette:
             get("sources", lambda _: list(indexer.sources())),
             get("head", lambda _: indexer.head()),
             get("overview", lambda _: overview.of_running(indexer, rates.per_second())),
+            post("backfill", backfill),
             post("verify", lambda _: indexer.upkeep.verify()),
+            post("sample", lambda asked: indexer.sample(int(asked.query_params["size"]))),
             post("rebuild", lambda _: indexer.upkeep.rebuild()),
             post("backup", backup),
         ]

@@ -18,6 +18,7 @@ from atdata_indexer.index.audit import Audit
 from atdata_indexer.index.backup import Manifest
 from atdata_indexer.index.tables import RecordStatus
 from atdata_indexer.overview import Overview
+from atdata_indexer.sampling import Sample
 from atdata_indexer.upkeep import Rebuilt
 
 _PATIENCE_S = 5.0
@@ -57,6 +58,14 @@ class AdminClient:
         """Check every stored body, and the index against the database."""
         return self._ask(Audit, "POST", "verify")
 
+    def sample(self, size: int) -> Sample:
+        """Compare some repos with their PDSs."""
+        return self._ask(Sample, "POST", "sample", size=str(size))
+
+    def backfill(self, hosts: Sequence[str] = ()) -> None:
+        """Have repos discovered and fetched; `overview` says how it goes."""
+        self._ask(bool, "POST", "backfill", host=hosts)
+
     def rebuild(self) -> Rebuilt:
         """Make the index anew from the database."""
         return self._ask(Rebuilt, "POST", "rebuild")
@@ -65,10 +74,12 @@ class AdminClient:
         """Copy the database to a new folder, which the indexer must be able to write."""
         return self._ask(Manifest, "POST", "backup", folder=str(folder.absolute()))
 
-    def _ask[T](self, kind: type[T], method: str, name: str, **params: str) -> T:
+    def _ask[T](self, kind: type[T], method: str, name: str, **params: str | Sequence[str]) -> T:
         patience = _PATIENCE_S if method == "GET" else None
         try:
-            status, body = self._exchange(method, f"/{name}?{urlencode(params)}", patience)
+            status, body = self._exchange(
+                method, f"/{name}?{urlencode(params, doseq=True)}", patience
+            )
             if status == HTTPStatus.CONFLICT:
                 raise StoreError(str(json.loads(body)["message"]))
             if status != HTTPStatus.OK:

@@ -7,207 +7,184 @@ included: a tombstone is a row like any other. Example, for one record:
     create rev 3k2 op 0   → live                 create rev 3k5 op 1 → live again
     delete rev 3k4 op 0   → tombstone            update rev 3k3 op 0 → ignored, whenever it comes
 
-A record that breaks its lexicon takes its row (so that an older valid version does not come back)
-and goes to quarantine with the rule; a commit that breaks the protocol is refused whole and leaves
-its repo desynchronised.
+A commit that breaks the protocol is refused whole and leaves its repo desynchronised.
 """
 
-import json
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from atdata_indexer.changes import Changes, Fault, Held, Repo, Row, SyncState
 from atdata_indexer.errors import CommitError, RecordError
-from atdata_indexer.frames import Commit, Malformed, Op
-from atdata_indexer.repo import Blocks, open_commit, read_record
+from atdata_indexer.frames import Commit, LooseOp, Malformed, Op
+from atdata_indexer.limits import DEFAULTS, Limits
+from atdata_indexer.repo import Blocks, open_commit
+from atdata_indexer.rows import apply_row
 from atdata_indexer.verify import verify_commit
-from atdata_schemas.errors import ValidationError
-from atdata_schemas.records import KINDS, Kind, Lens, Record, Schema, parse_record
-from atdata_schemas.syntax import cid_text, micros, tid_micros
-
-type State = Literal["live", "invalid", "deleted"]
-type SyncState = Literal["active", "backfilling", "desynchronised", "throttled", "gone"]
+from atdata_schemas.records import KINDS
+from atdata_schemas.syntax import cid_text, tid_micros
 
 FUTURE_US = 5 * 60 * 1_000_000
 """A rev this much ahead of the clock is invalid (https://atproto.com/specs/repository)."""
 
-RAW_BYTES = 8192
-"""How much of an invalid record quarantine keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repo:
-    """What is known of a repo. `status` is `active` or why its account is not.
-
-    `data` is the CID of its tree's root at `rev`, None when commits are not verified; `key` the
-    account's signing key, None while it is not known.
-    """
-
-    did: str
-    rev: str | None = None
-    status: str = "active"
-    sync: SyncState = "active"
-    data: str | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The newest state of one record; `body` is its JSON text when it is live.
-
-    `created_us` is what date sorts go by: the record's own claim, but never later than its commit.
-    """
-
-    uri: str
-    did: str
-    collection: str
-    rkey: str
-    kind: Kind
-    cid: str | None
-    rev: str
-    op_index: int
-    state: State
-    name: str | None = None
-    version: str | None = None
-    schema_uri: str | None = None
-    target_uri: str | None = None
-    created_us: int | None = None
-    body: str | None = None
-    verified: bool = False
-
-    @property
-    def order(self) -> tuple[str, int]:
-        """The place of this state among all states of its record."""
-        return self.rev, self.op_index
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why something is in quarantine. `uri` is a record's, or `at://did` for a whole repo."""
-
-    uri: str
-    did: str
-    cid: str | None
-    rev: str | None
-    rule: str
-    path: str
-    reason: str
-    raw: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One line of the outbox: what happened to a record, in the order it happened."""
-
-    uri: str
-    did: str
-    cid: str | None
-    rev: str
-    op: str
-
-
-@dataclass(slots=True)
-class Changes:
-    """What a run of commits does: the last state of each row and repo, every change in order."""
-
-    rows: dict[str, Row] = field(default_factory=dict)
-    repos: dict[str, Repo] = field(default_factory=dict)
-    faults: dict[str, Fault] = field(default_factory=dict)
-    outbox: list[Change] = field(default_factory=list)
-    doubted: list[Commit] = field(default_factory=list)
-    """Commits whose signature did not fit the key that is held: it may have changed."""
-    healed: set[str] = field(default_factory=set)
-    """Repos that were read whole: what was in quarantine for their commits is settled."""
-    counts: Counter[str] = field(default_factory=Counter)
-
 
 def fold(
-    events: Iterable[Commit | Malformed],
+    events: Iterable[Commit | LooseOp | Malformed],
     repos: Mapping[str, Repo],
-    rows: Mapping[str, tuple[str, int]],
+    rows: Mapping[str, Held],
     now_us: int,
     *,
     verify: bool,
     judged: Container[str] = frozenset(),
+    limits: Limits = DEFAULTS,
 ) -> Changes:
     """Fold a run of commits over what is known.
 
-    `repos` by DID; `rows` gives the (rev, op index) of every known record the run touches, by URI.
+    `repos` by DID; `rows` holds every known record the run touches, by URI.
     With `verify` every commit must be shown to be its author's; without, only hashes are checked.
     One whose signature fails is given back as doubted, with those of its repo that follow, unless
     its DID is in `judged`: then the key has just been looked up anew, and the commit is refused.
     """
-    changes = Changes()
+    folding = _Fold(repos, rows, now_us, verify, judged, limits)
     for event in events:
-        if isinstance(event, Malformed):
-            _refuse(changes, repos, event.did, event.reason)
-        elif any(event.did == doubted.did for doubted in changes.doubted):
-            changes.doubted.append(event)
-        else:
-            _fold_commit(changes, event, repos, rows, now_us, verify, judged)
-    return changes
+        match event:
+            case Malformed():
+                folding.refuse(event)
+            case LooseOp():
+                folding.take_op(event)
+            case Commit():
+                folding.take_commit(event)
+    return folding.changes
 
 
-def touched(events: Iterable[Commit | Malformed]) -> set[str]:
+def touched(events: Iterable[Commit | LooseOp | Malformed]) -> set[str]:
     """The URIs of the records a run of commits speaks of."""
-    return {
-        _uri(event.did, op) for event in events if isinstance(event, Commit) for op in event.ops
-    }
+    uris: set[str] = set()
+    for event in events:
+        if isinstance(event, Commit):
+            uris.update(_uri(event.did, op) for op in event.ops)
+        elif isinstance(event, LooseOp):
+            uris.add(_uri(event.did, event.op))
+    return uris
 
 
-def _fold_commit(
-    changes: Changes,
-    commit: Commit,
-    repos: Mapping[str, Repo],
-    rows: Mapping[str, tuple[str, int]],
-    now_us: int,
-    verify: bool,
-    judged: Container[str],
-) -> None:
-    repo = changes.repos.get(commit.did) or repos.get(commit.did) or Repo(commit.did)
-    if repo.rev is not None and commit.rev <= repo.rev:
-        changes.counts["stale_commits"] += 1
-        return
-    if repo.status == "deleted":
-        changes.counts["after_deletion"] += 1
-        return
-    try:
-        if tid_micros(commit.rev) > now_us + FUTURE_US:
-            raise CommitError("future-rev", f"rev {commit.rev} lies in the future")
-        blocks = open_commit(commit) if commit.ops or verify else {}
-        data = _verified(commit, blocks, repo) if verify else None
-    except CommitError as error:
-        if error.reason in {"key", "signature"} and commit.did not in judged:
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """What is known before the run, and what has changed so far."""
+
+    repos: Mapping[str, Repo]
+    rows: Mapping[str, Held]
+    now_us: int
+    verify: bool
+    judged: Container[str]
+    limits: Limits
+    changes: Changes = field(default_factory=Changes)
+    doubted: set[str] = field(default_factory=set)
+
+    def take_commit(self, commit: Commit) -> None:
+        changes, repo = self.changes, self._repo(commit.did)
+        if commit.did in self.doubted:
             changes.doubted.append(commit)
-        else:
-            _refuse_commit(changes, repo, commit, error)
-        return
-    gap = _breaks_chain(repo, commit)
-    changes.counts["gaps"] += gap
-    sync: SyncState = "desynchronised" if gap else repo.sync
-    changes.repos[commit.did] = replace(repo, rev=commit.rev, sync=sync, data=data)
-    changes.counts["commits"] += 1
-    for op in commit.ops:
-        uri = _uri(commit.did, op)
-        known = changes.rows[uri].order if uri in changes.rows else rows.get(uri)
-        if known is not None and known >= (commit.rev, op.index):
+            return
+        if self._is_over(repo, commit.rev):
+            return
+        try:
+            self._check_rev(commit.rev)
+            blocks = open_commit(commit) if commit.ops or self.verify else {}
+            data = _verified(commit, blocks, repo) if self.verify else None
+        except CommitError as error:
+            if error.reason in {"key", "signature"} and commit.did not in self.judged:
+                self.doubted.add(commit.did)
+                changes.doubted.append(commit)
+            else:
+                self._refuse_ops(repo, commit.ops, commit.rev, error)
+            return
+        gap = _breaks_chain(repo, commit)
+        changes.counts["gaps"] += gap
+        (changes.in_step.discard if gap else changes.in_step.add)(repo.did)
+        # One that was gone speaks again: what it did meanwhile is unknown.
+        sync: SyncState = "desynchronised" if gap or repo.sync == "gone" else repo.sync
+        changes.repos[repo.did] = replace(repo, rev=commit.rev, sync=sync, data=data)
+        changes.counts["commits"] += 1
+        for op in commit.ops:
+            block = None if op.action == "delete" or op.cid is None else blocks[op.cid]
+            self._apply(op, block, repo, commit.rev, verified=self.verify)
+
+    def take_op(self, event: LooseOp) -> None:
+        """Take in one op as it was reported. Its repo's rev stays: others may be on their way."""
+        repo = self._repo(event.did)
+        if self._is_over(repo, event.rev):
+            return
+        try:
+            self._check_rev(event.rev)
+        except CommitError as error:
+            self._refuse_ops(repo, [event.op], event.rev, error)
+            return
+        self._apply(event.op, event.block, repo, event.rev, verified=False)
+
+    def refuse(self, event: Malformed) -> None:
+        """Note that something about a repo could not be read."""
+        self.changes.counts["malformed"] += 1
+        if event.did is not None:
+            uri = f"at://{event.did}"
+            self._leave_behind(self._repo(event.did))
+            self.changes.faults[uri] = Fault(uri, event.did, None, None, "frame", "", event.reason)
+
+    def _repo(self, did: str) -> Repo:
+        return self.changes.repos.get(did) or self.repos.get(did) or Repo(did)
+
+    def _is_over(self, repo: Repo, rev: str) -> bool:
+        """Whether what happened at `rev` no longer matters."""
+        if repo.rev is not None and rev <= repo.rev:
+            self.changes.counts["stale_commits"] += 1
+            return True
+        if repo.status == "deleted":
+            self.changes.counts["after_deletion"] += 1
+            return True
+        return False
+
+    def _check_rev(self, rev: str) -> None:
+        if tid_micros(rev) > self.now_us + FUTURE_US:
+            raise CommitError("future-rev", f"rev {rev} lies in the future")
+
+    def _apply(
+        self,
+        op: Op,
+        block: bytes | RecordError | None,
+        repo: Repo,
+        rev: str,
+        *,
+        verified: bool,
+    ) -> None:
+        changes, uri = self.changes, _uri(repo.did, op)
+        cid = None if op.action == "delete" or op.cid is None else cid_text(op.cid)
+        known = changes.rows[uri].held if uri in changes.rows else self.rows.get(uri)
+        if known is not None and known.outlasts(cid, (rev, op.index), verified=verified):
             changes.counts["stale_ops"] += 1
-            continue
+            return
         row = Row(
             uri=uri,
-            did=commit.did,
+            did=repo.did,
             collection=op.collection,
             rkey=op.rkey,
             kind=KINDS[op.collection],
-            cid=None if op.action == "delete" or op.cid is None else cid_text(op.cid),
-            rev=commit.rev,
+            cid=cid,
+            rev=rev,
             op_index=op.index,
             state="deleted",
-            verified=verify,
+            verified=verified,
         )
-        block = None if op.action == "delete" or op.cid is None else blocks[op.cid]
-        apply_row(changes, row, op.action, block)
+        apply_row(changes, row, op.action, block, known, repo, self.limits)
+
+    def _refuse_ops(self, repo: Repo, ops: Iterable[Op], rev: str, error: CommitError) -> None:
+        self.changes.counts[f"refused_{error.reason}"] += 1
+        self._leave_behind(repo)
+        for uri in {_uri(repo.did, op) for op in ops} or {f"at://{repo.did}"}:
+            fault = Fault(uri, repo.did, None, rev, error.reason, "", str(error))
+            self.changes.faults[uri] = fault
+
+    def _leave_behind(self, repo: Repo) -> None:
+        self.changes.in_step.discard(repo.did)
+        self.changes.repos[repo.did] = replace(repo, sync="desynchronised")
 
 
 def _verified(commit: Commit, blocks: Blocks, repo: Repo) -> str:
@@ -222,74 +199,9 @@ def _breaks_chain(repo: Repo, commit: Commit) -> bool:
         return False
     if commit.since != repo.rev:
         return True
-    began_from = None if commit.prev_data is None else cid_text(commit.prev_data)
-    return None not in (repo.data, began_from) and repo.data != began_from
-
-
-def apply_row(changes: Changes, row: Row, action: str, block: bytes | None) -> None:
-    """Make `row` the state of its record: a tombstone without a block, else what the block holds.
-
-    A block that breaks its lexicon makes the row invalid and is put in quarantine.
-    """
-    changes.faults.pop(row.uri, None)
-    outcome = action
-    if block is not None:
-        try:
-            row = _live(row, block)
-        except (RecordError, ValidationError) as error:
-            row = replace(row, state="invalid")
-            path = error.path if isinstance(error, ValidationError) else ""
-            message = error.message if isinstance(error, ValidationError) else str(error)
-            changes.faults[row.uri] = Fault(
-                row.uri, row.did, row.cid, row.rev, error.rule, path, message, block[:RAW_BYTES]
-            )
-            outcome = "quarantine"
-    changes.rows[row.uri] = row
-    changes.outbox.append(Change(row.uri, row.did, row.cid, row.rev, outcome))
-    changes.counts[f"records_{outcome}"] += 1
-
-
-def _live(row: Row, block: bytes) -> Row:
-    body = read_record(block)
-    record = parse_record(row.collection, row.rkey, body)
-    source, target = _links(record)
-    return replace(
-        row,
-        state="live",
-        name=record.name,
-        version=record.version if isinstance(record, Schema) else None,
-        schema_uri=source,
-        target_uri=target,
-        created_us=min(micros(record.created_at), tid_micros(row.rev)),
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
-    )
-
-
-def _links(record: Record) -> tuple[str | None, str | None]:
-    match record:
-        case Schema():
-            return None, None
-        case Lens():
-            return record.source_schema, record.target_schema
-        case _:
-            return record.schema_ref, None
-
-
-def _refuse(changes: Changes, repos: Mapping[str, Repo], did: str | None, reason: str) -> None:
-    changes.counts["malformed"] += 1
-    if did is None:
-        return
-    uri = f"at://{did}"
-    repo = changes.repos.get(did) or repos.get(did) or Repo(did)
-    changes.repos[did] = replace(repo, sync="desynchronised")
-    changes.faults[uri] = Fault(uri, did, None, None, "frame", "", reason)
-
-
-def _refuse_commit(changes: Changes, repo: Repo, commit: Commit, error: CommitError) -> None:
-    changes.counts[f"refused_{error.reason}"] += 1
-    changes.repos[repo.did] = replace(repo, sync="desynchronised")
-    for uri in {_uri(commit.did, op) for op in commit.ops} or {f"at://{commit.did}"}:
-        changes.faults[uri] = Fault(uri, commit.did, None, commit.rev, error.reason, "", str(error))
+    if repo.data is None or commit.prev_data is None:
+        return False
+    return repo.data != cid_text(commit.prev_data)
 
 
 def _uri(did: str, op: Op) -> str:

@@ -6,13 +6,13 @@ the CAR of a commit stays bytes until `repo` opens it, which happens only for co
 A commit is kept when an op touches an indexed collection or its repo is tracked.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import libipld
 
-from atdata_indexer.errors import FrameError, FutureCursor, StreamError
+from atdata_indexer.errors import FrameError, FutureCursor, RecordError, StreamError
 from atdata_schemas.records import KINDS
 from atdata_schemas.syntax import is_did, is_record_key, is_tid, micros, parse_datetime
 
@@ -59,16 +59,37 @@ class Commit:
     blocks: bytes
     prev_data: bytes | None = None
     edits: tuple[Edit, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LooseOp:
+    """One op without the commit it was part of, as Jetstream has them: nothing proves it.
+
+    `block` is the record, or why it is not what its CID says; None for a delete.
+    """
+
+    seq: int
+    did: str
+    rev: str
+    op: Op
+    block: bytes | RecordError | None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account's hosting state at the source; `status` says why when it is not active."""
+    """An account's hosting state at the source; `status` says why when it is not active.
+
+    `time_us` is when the source says this was so, None if it does not say.
+    """
 
     seq: int
     did: str
     active: bool
     status: str | None
+    time_us: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,7 @@ class Identity:
 
     seq: int
     did: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +108,7 @@ class Sync:
     seq: int
     did: str
     rev: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +118,44 @@ class Malformed:
     seq: int
     did: str | None
     reason: str
+    source: str = ""
 
 
-type Event = Commit | Account | Identity | Sync | Malformed
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something was missed, and nobody can say of whom: every tracked repo may be out of step.
+
+    `raw` is the frame that could not be read, if that is why; `dids` are those that it names.
+    """
+
+    seq: int
+    reason: str
+    raw: bytes | None = None
+    dids: tuple[str, ...] = ()
+    did: None = None
+    source: str = ""
+
+
+type Event = Commit | LooseOp | Account | Identity | Sync | Malformed | Gap
+
+type Decode = Callable[[bytes], tuple[int, Event | None]]
+"""Gives the cursor of one message (0 when it has none), and its event if it concerns us. Raises
+FrameError for what is no message, StreamError and FutureCursor where the source says that it ends.
+"""
+
+OUTDATED = "OutdatedCursor"
 
 
 class Decoder:
     """Decodes frames and lets through what concerns the index.
 
-    `tracked` holds the DIDs whose every event matters; it is read, never changed.
+    `tracked` holds the DIDs whose every event matters; it is read, never changed. `source` is what
+    events are said to come from.
     """
 
-    def __init__(self, tracked: Container[str]) -> None:
+    def __init__(self, tracked: Container[str], source: str = "") -> None:
         self._tracked = tracked
+        self._source = source
 
     def decode(self, frame: bytes) -> tuple[int, Event | None]:
         """The sequence number of a frame (0 when it has none), and its event if it concerns us.
@@ -127,17 +175,17 @@ class Decoder:
             seq = _seq(body.get("seq"))
             try:
                 if body["repo"] in self._tracked:
-                    return seq, _commit(body)
+                    return seq, _commit(body, self._source)
                 for op in body["ops"]:
                     if op["path"].startswith(_PREFIXES):
-                        event = _commit(body)
+                        event = _commit(body, self._source)
                         if isinstance(event, Malformed):
                             event = replace(event, did=None)  # no stranger is tracked for that
                         return seq, event
             except (TypeError, KeyError, AttributeError) as error:
                 did = body.get("repo")
                 known = did if isinstance(did, str) and did in self._tracked else None
-                return seq, _unreadable(seq, known, error)
+                return seq, _unreadable(seq, known, error, self._source)
             return seq, None
         if kind is None:
             return self._control(header, body)
@@ -150,24 +198,27 @@ class Decoder:
         raise (FutureCursor if error == "FutureCursor" else StreamError)(error, message[:500])
 
     def _other(self, kind: object, body: Mapping[str, Any]) -> tuple[int, Event | None]:
+        if kind == "#info" and body.get("name") == OUTDATED:
+            return 0, Gap(0, OUTDATED, source=self._source)
         if "seq" not in body:
             return 0, None
-        seq, did = _seq(body["seq"]), body.get("did")
+        seq, did, source = _seq(body["seq"]), body.get("did"), self._source
         if not isinstance(did, str) or did not in self._tracked:
             return seq, None
         match kind:
             case "#account":
                 active, status = body.get("active"), body.get("status")
                 if not isinstance(active, bool) or not isinstance(status, str | None):
-                    return seq, Malformed(seq, did, "account: active is not a boolean")
-                return seq, Account(seq, did, active, status[:64] if status else None)
+                    return seq, Malformed(seq, did, "account: active is not a boolean", source)
+                why = status[:64] if status else None
+                return seq, Account(seq, did, active, why, _micros(body.get("time")), source)
             case "#identity":
-                return seq, Identity(seq, did)
+                return seq, Identity(seq, did, source)
             case "#sync":
                 rev = body.get("rev")
                 if not isinstance(rev, str) or not is_tid(rev):
-                    return seq, Malformed(seq, did, "sync: rev is not a TID")
-                return seq, Sync(seq, did, rev)
+                    return seq, Malformed(seq, did, "sync: rev is not a TID", source)
+                return seq, Sync(seq, did, rev, source)
             case _:
                 return seq, None
 
@@ -175,9 +226,16 @@ class Decoder:
 def event_micros(frame: bytes) -> int | None:
     """When the source says it emitted a frame, in microseconds since the epoch; None if unsaid."""
     try:
-        time = libipld.decode_dag_cbor_multi(frame)[1]["time"]
-        return micros(parse_datetime(time))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return _micros(libipld.decode_dag_cbor_multi(frame)[1]["time"])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return None
+
+
+def _micros(time: object) -> int | None:
+    """A datetime in microseconds since the epoch; None for anything else."""
+    try:
+        return micros(parse_datetime(time)) if isinstance(time, str) else None
+    except ValueError:
         return None
 
 
@@ -187,41 +245,41 @@ def _seq(value: object) -> int:
     raise FrameError("seq is not a positive 64-bit integer")
 
 
-def _unreadable(seq: int, did: str | None, error: Exception) -> Malformed:
+def _unreadable(seq: int, did: str | None, error: Exception, source: str) -> Malformed:
     """A commit with a field that is missing or of another type, wherever it was met."""
-    return Malformed(seq, did, f"commit: {type(error).__name__}: {str(error)[:200]}")
+    return Malformed(seq, did, f"commit: {type(error).__name__}: {str(error)[:200]}", source)
 
 
-def _commit(body: Mapping[str, Any]) -> Commit | Malformed:
+def _commit(body: Mapping[str, Any], source: str) -> Commit | Malformed:
     """A commit checked field by field: its authors are strangers."""
     seq, did, rev, since = body["seq"], body["repo"], body.get("rev"), body.get("since")
     cid, blocks = body.get("commit"), body.get("blocks")
     if not isinstance(did, str) or not is_did(did):
-        return Malformed(seq, None, "commit: repo is not a DID")
+        return Malformed(seq, None, "commit: repo is not a DID", source)
     if not isinstance(rev, str) or not is_tid(rev):
-        return Malformed(seq, did, "commit: rev is not a TID")
+        return Malformed(seq, did, "commit: rev is not a TID", source)
     if since is not None and not (isinstance(since, str) and is_tid(since)):
-        return Malformed(seq, did, "commit: since is not a TID")
+        return Malformed(seq, did, "commit: since is not a TID", source)
     prev_data = body.get("prevData")
     if not isinstance(cid, bytes) or not isinstance(blocks, bytes):
-        return Malformed(seq, did, "commit: commit or blocks missing")
+        return Malformed(seq, did, "commit: commit or blocks missing", source)
     if not isinstance(prev_data, bytes | None):
-        return Malformed(seq, did, "commit: prevData is not a CID")
+        return Malformed(seq, did, "commit: prevData is not a CID", source)
     ops: list[Op] = []
     edits: list[Edit] = []
     for index, op in enumerate(body["ops"]):
         path, action, target, prev = op["path"], op.get("action"), op.get("cid"), op.get("prev")
         if not isinstance(path, str) or action not in _ACTIONS:
-            return Malformed(seq, did, f"commit: ops[{index}] has no path or action")
+            return Malformed(seq, did, f"commit: ops[{index}] has no path or action", source)
         if not isinstance(prev, bytes | None):
-            return Malformed(seq, did, f"commit: ops[{index}].prev is not a CID")
+            return Malformed(seq, did, f"commit: ops[{index}].prev is not a CID", source)
         edits.append(Edit(action, path.encode(), prev))
         collection, _, rkey = path.partition("/")
         if collection not in KINDS:
             continue
         if not is_record_key(rkey):
-            return Malformed(seq, did, f"commit: ops[{index}].path has no record key")
+            return Malformed(seq, did, f"commit: ops[{index}].path has no record key", source)
         if not isinstance(target, bytes | None):
-            return Malformed(seq, did, f"commit: ops[{index}].cid is not a CID")
+            return Malformed(seq, did, f"commit: ops[{index}].cid is not a CID", source)
         ops.append(Op(index, action, collection, rkey, target))
-    return Commit(seq, did, rev, since, cid, tuple(ops), blocks, prev_data, tuple(edits))
+    return Commit(seq, did, rev, since, cid, tuple(ops), blocks, prev_data, tuple(edits), source)

@@ -9,16 +9,21 @@ tantivy catches up with the outbox
 
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import TypeGuard
 
-from atdata_indexer.fold import Changes, fold, touched
-from atdata_indexer.frames import Account, Commit, Event, Identity, Malformed, Sync
+from atdata_indexer.changes import Changes
+from atdata_indexer.fold import fold, touched
+from atdata_indexer.frames import Account, Commit, Event, Gap, Identity, LooseOp, Malformed, Sync
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
 from atdata_indexer.snapshot import Snapshot, fold_snapshot
+
+BACKLOG = 2000
+"""While more waits, tantivy is committed once for so many outbox entries."""
 
 PRUNE_EVERY = 10_000
 """How many outbox entries come between two prunings."""
@@ -33,50 +38,53 @@ def wall_clock() -> int:
 class Work:
     """What one turn of the writer is given.
 
-    `seq` is what was read of the stream; the cursor stays below `waiting`, the oldest event that
-    was read and is not among these.
+    `read` is how far each source was read; its cursor stays below `waiting`, its oldest event that
+    was read and is not among these. Of repos in `lost` something was read and cannot be applied.
+    With `more` to come at once, this need not be searchable yet.
     """
 
     events: Sequence[Event] = ()
-    seq: int | None = None
-    waiting: int | None = None
+    read: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
     repos: Sequence[str] = ()
     identities: Sequence[ResolvedIdentity] = ()
     snapshots: Sequence[Snapshot] = ()
     judged: Container[str] = frozenset()
+    lost: Collection[str] = ()
+    more: bool = False
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it: the cursor, unless it did not move; repos `behind` that must be fetched, and
-    those whose snapshot was `outdated`, to be fetched later; commits whose key must be looked up.
+    """What came of it: the cursor of each source; repos `behind` that must be fetched, and those
+    whose snapshot was `outdated`, to be fetched later; commits whose key must be looked up. What is
+    `unsearchable` was stored and awaits more.
     """
 
-    cursor: int | None = None
+    cursors: Mapping[str, int] = field(default_factory=dict)
     behind: set[str] = field(default_factory=set)
     outdated: set[str] = field(default_factory=set)
     doubted: list[Commit] = field(default_factory=list)
+    unsearchable: bool = False
 
 
 class Ingest:
-    """Applies work for one source. `counts` says what became of events."""
+    """Applies work. `counts` says what became of events."""
 
     def __init__(
         self,
         store: Store,
         writer: IndexWriter,
-        source: str,
         clock: Callable[[], int] = wall_clock,
         *,
         verify: bool = True,
     ) -> None:
         self._store = store
         self._writer = writer
-        self._source = source
         self._clock = clock
         self._verify = verify
         self.counts: Counter[str] = Counter()
-        self._pruned = writer.seq
+        self._pruned = 0  # the limit may have been lowered since
 
     def apply(self, work: Work) -> Outcome:
         """Make work durable and searchable.
@@ -85,86 +93,115 @@ class Ingest:
         """
         outcome = Outcome()
         if work.repos:
-            self._store.add_repos(work.repos)
+            self._store.add_repos(work.repos, self._clock())
         if work.identities:
-            self._store.set_identities(work.identities)
+            self._store.set_identities(work.identities, self._clock())
+        if work.lost:
+            # Before any cursor passes what was lost.
+            self._store.set_behind(work.lost)
         self._events(work, outcome)
         for snapshot in work.snapshots:
-            self._snapshot(snapshot, outcome)
+            self._snapshot(snapshot, outcome, is_enough=snapshot.did not in work.lost)
+        if work.more and self._store.head - self._writer.seq < BACKLOG:
+            outcome.unsearchable = True
+            return outcome
         reached = self._writer.catch_up()
         if reached - self._pruned >= PRUNE_EVERY:
-            self._store.prune_outbox(reached)
+            self.counts["outbox_pruned"] += self._store.prune_outbox(reached)
             self._pruned = reached
         return outcome
 
     def _events(self, work: Work, outcome: Outcome) -> None:
-        """Apply events; the cursor is saved with the last of them, when nothing older is left."""
-        runs = [(kind, list(run)) for kind, run in groupby(work.events, _in_commits)]
-        for number, (in_commits, run) in enumerate(runs, 1):
+        """Apply events; cursors are saved with the last of them, when nothing older is left."""
+        runs = [(kind, list(run)) for kind, run in groupby(work.events, _is_op)]
+        for number, (ops, run) in enumerate(runs, 1):
             last = number == len(runs)
-            if in_commits:
-                commits = [event for event in run if isinstance(event, Commit | Malformed)]
-                self._commits(commits, work, outcome, last=last)
+            if ops:
+                self._fold([event for event in run if _is_op(event)], work, outcome, last=last)
             else:
                 for event in run:
                     final = last and event is run[-1]
-                    self._other(event, _advance(outcome, work) if final else None)
-        if not runs and work.seq is not None:
-            cursor = _advance(outcome, work)
-            if cursor is not None:
-                self._store.save_cursor(self._source, cursor, self._clock())
+                    self._other(event, _advance(outcome, work) if final else {})
+        if not runs and work.read:
+            cursors = _advance(outcome, work)
+            self._store.save_cursors(cursors, self._clock())
 
-    def _commits(
-        self, run: Sequence[Commit | Malformed], work: Work, outcome: Outcome, *, last: bool
+    def _fold(
+        self,
+        run: Sequence[Commit | LooseOp | Malformed],
+        work: Work,
+        outcome: Outcome,
+        *,
+        last: bool,
     ) -> None:
         repos = self._store.repos({event.did for event in run if event.did is not None})
         rows = self._store.rows(touched(run))
         now = self._clock()
-        changes = fold(run, repos, rows, now, verify=self._verify, judged=work.judged)
+        changes = fold(
+            run,
+            repos,
+            rows,
+            now,
+            verify=self._verify,
+            judged=work.judged,
+            limits=self._store.limits,
+        )
         outcome.doubted += changes.doubted
         outcome.behind |= {
             repo.did for repo in changes.repos.values() if repo.sync == "desynchronised"
         }
-        cursor = _advance(outcome, work) if last else None
-        self._store.commit(changes, self._source, cursor, now)
-        self.counts += changes.counts
+        cursors = _advance(outcome, work) if last else {}
+        self._commit(changes, cursors, now)
 
-    def _snapshot(self, snapshot: Snapshot, outcome: Outcome) -> None:
+    def _snapshot(self, snapshot: Snapshot, outcome: Outcome, *, is_enough: bool) -> None:
+        """Apply a whole repo, which stays behind when that is not enough."""
         repo = self._store.repos([snapshot.did]).get(snapshot.did)
         if repo is None or repo.status == "deleted":
             return
-        changes: Changes = fold_snapshot(snapshot, repo, self._store.held(snapshot.did))
-        self._store.commit(changes, self._source, None, self._clock())
-        self.counts += changes.counts
+        held = self._store.held(snapshot.did)
+        changes = fold_snapshot(snapshot, repo, held, self._store.limits)
+        if changes.repos and not is_enough:
+            changes.repos[repo.did] = replace(changes.repos[repo.did], sync="desynchronised")
+            changes.in_step.clear()
+        self._commit(changes, {}, self._clock())
         if not changes.repos:
             outcome.outdated.add(snapshot.did)
 
-    def _other(self, event: Event, cursor: int | None) -> None:
+    def _commit(self, changes: Changes, cursors: Mapping[str, int], now_us: int) -> None:
+        dropped = self._store.commit(changes, cursors, now_us)
+        self.counts += changes.counts
+        self.counts["quarantine_dropped"] += dropped
+
+    def _other(self, event: Event, cursors: Mapping[str, int]) -> None:
         now = self._clock()
         match event:
-            case Account(_, did, active, status):
-                self._store.set_account(did, active, status, self._source, cursor, now)
+            case Account(did=did, active=active, status=status):
+                if not self._store.set_account(event, cursors, now):
+                    self.counts["stale_accounts"] += 1
                 if not active:
                     self._writer.catch_up()
                 if status == "deleted" and not active:
                     self._store.purge(did)
-            case Identity(_, did):
-                self._store.set_identity_due(did, self._source, cursor, now)
-            case Sync(_, did, rev):
-                self._store.set_sync(did, rev, self._source, cursor, now)
+            case Identity(did=did):
+                self._store.set_identity_due(did, cursors, now)
+            case Sync(did=did, rev=rev):
+                self._store.set_sync(did, rev, cursors, now)
+            case Gap():
+                dropped = self._store.note_gap(event, cursors, now)
+                self.counts["quarantine_dropped"] += dropped
         self.counts[type(event).__name__.lower()] += 1
 
 
-def _advance(outcome: Outcome, work: Work) -> int | None:
-    """The highest cursor behind which nothing is undecided; noted in `outcome`."""
-    if work.seq is None:
-        return None
-    undecided = [commit.seq - 1 for commit in outcome.doubted]
-    if work.waiting is not None:
-        undecided.append(work.waiting - 1)
-    outcome.cursor = min([work.seq, *undecided])
-    return outcome.cursor
+def _advance(outcome: Outcome, work: Work) -> Mapping[str, int]:
+    """The highest cursors behind which nothing is undecided; noted in `outcome`."""
+    cursors = dict(work.read)
+    undecided = [(commit.source, commit.seq) for commit in outcome.doubted]
+    for source, seq in (*work.waiting.items(), *undecided):
+        if source in cursors:
+            cursors[source] = min(cursors[source], seq - 1)
+    outcome.cursors = cursors
+    return cursors
 
 
-def _in_commits(event: Event) -> bool:
-    return isinstance(event, Commit | Malformed)
+def _is_op(event: Event) -> TypeGuard[Commit | LooseOp | Malformed]:
+    return isinstance(event, Commit | LooseOp | Malformed)

@@ -7,7 +7,7 @@ A held after its first event:
     put A1, hold A, put B1, put A2, take → A1 B1     release A, put B2, take → A2 B2
 
 What waits is bounded in bytes. A held repo that would take more than its share loses its events; it
-stands in `lost` until asked, and must be fetched whole.
+stands in `lost` and must be fetched whole.
 """
 
 from collections import deque
@@ -75,6 +75,10 @@ class Lanes:
             self._held_bytes -= sum(size for _, size in self._held[did])
             self._held[did] = []
 
+    def holds(self, did: str) -> bool:
+        """Whether a repo is held."""
+        return did in self._held
+
     @property
     def holding(self) -> bool:
         """Whether any repo is held."""
@@ -83,19 +87,30 @@ class Lanes:
     def release(self, did: str) -> None:
         """Let a repo's events go on, ahead of all that waits."""
         entries = self._held.pop(did, [])
-        self.lost.discard(did)
         size = sum(size for _, size in entries)
         self._held_bytes -= size
         self.ready_bytes += size
         self._ready.extendleft(reversed(entries))
 
-    def oldest(self) -> int | None:
-        """The lowest sequence number that waits, held or not: the cursor must stay below it.
+    def waits(self, did: str) -> bool:
+        """Whether any event of a repo waits, or would."""
+        return did in self._held or any(event.did == did for event, _ in self._ready)
+
+    def made_up_for(self, did: str) -> None:
+        """What a repo has lost so far will be fetched, and that stands in the store."""
+        self.lost.discard(did)
+
+    def oldest(self) -> dict[str, int]:
+        """The lowest sequence number that waits of each source, held or not: the cursor must stay
+        below it.
 
         All are looked at: what was held and released stands before events that came earlier.
         """
+        lowest: dict[str, int] = {}
         held = (entry for entries in self._held.values() for entry in entries)
-        return min((event.seq for event, _ in chain(self._ready, held)), default=None)
+        for event, _ in chain(self._ready, held):
+            lowest[event.source] = min(event.seq, lowest.get(event.source, event.seq))
+        return lowest
 
     def _drop_largest(self) -> None:
         did = max(self._held, key=lambda one: sum(size for _, size in self._held[one]))

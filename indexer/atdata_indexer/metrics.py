@@ -35,6 +35,13 @@ class IndexerCollector(Collector):
         del counts["records"]
         yield _counter("records", "outcome", _taken(counts, "records_"), "Record operations.")
         yield _counter("refused_commits", "reason", _taken(counts, "refused_"), "Commits refused.")
+        yield _counter(
+            "fetches",
+            "what",
+            found.repo_counts,
+            "What became of repos that were asked for: named by hosts, compared with their PDSs,"
+            " fetched, refused.",
+        )
         yield _counter("other", "what", counts, "What else became of events and connections.")
         census = found.census
         yield _gauge("repos", "state", census.repos, "Tracked repos by sync state.")

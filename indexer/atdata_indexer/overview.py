@@ -15,7 +15,8 @@ class Overview:
 
     `index_seq` is how far searches see (None: the index cannot be read) and `census.head` how far
     they should. `counts` are events since the start, `rates` their growth per second over the last
-    minute; both are empty while the indexer does not run.
+    minute, `repo_counts` what became of repos; all are empty while the indexer does not run.
+    `backfilling` says that a backfill which was asked for goes on.
     """
 
     running: bool
@@ -25,6 +26,14 @@ class Overview:
     waiting_bytes: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+    repo_counts: Mapping[str, int] = field(default_factory=dict)
+    backfilling: bool = False
+
+    @property
+    def behind(self) -> int:
+        """How many repos must be fetched."""
+        states = ("backfilling", "desynchronised", "throttled")
+        return sum(self.census.repos.get(state, 0) for state in states)
 
 
 def of_running(indexer: Indexer, rates: Mapping[str, float]) -> Overview:
@@ -37,6 +46,8 @@ def of_running(indexer: Indexer, rates: Mapping[str, float]) -> Overview:
         waiting_bytes=indexer.waiting_bytes,
         counts=counters(indexer),
         rates=rates,
+        repo_counts=dict(indexer.repo_counts),
+        backfilling=indexer.backfilling,
     )
 
 
@@ -51,9 +62,4 @@ def counters(indexer: Indexer) -> Mapping[str, int]:
     """
     counts = dict(indexer.counts)
     records = sum(count for name, count in counts.items() if name.startswith("records_"))
-    read = {
-        "frames": indexer.follower.frames_read,
-        "events": indexer.follower.events_kept,
-        "records": records,
-    }
-    return read | counts
+    return {"frames": 0, "events": 0, "records": records} | counts

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import libipld
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from atdata_indexer.frames import Decoder, event_micros
 from atdata_indexer.ingest import wall_clock
+from atdata_indexer.repo import read_roots
 from atdata_indexer.sources.replay import read_recording
+from atdata_schemas.syntax import cid_text
 
 RECORDING = Path(str(files("atdata_indexer") / "recording" / "frames.bin.gz"))
 IDENTITIES = Path(str(files("atdata_indexer") / "recording" / "identities.json"))
@@ -56,7 +59,14 @@ class Playback:
 
     def append(self, frame: bytes) -> None:
         """Add a frame at the end of the stream."""
-        self.frames.append((Decoder(frozenset()).decode(frame)[0], frame))
+        self._append(Decoder(frozenset()).decode(frame)[0], frame)
+
+    def insert(self, message: bytes) -> None:
+        """Add what is no event: it comes wherever the stream is read from its last frame on."""
+        self._append(self.last_seq, message)
+
+    def _append(self, seq: int, message: bytes) -> None:
+        self.frames.append((seq, message))
         self._more.set()
         self._more = asyncio.Event()
 
@@ -108,6 +118,13 @@ class Playback:
             if car is None:
                 return _json({"error": "RepoNotFound"}, HTTPStatus.BAD_REQUEST)
             return _response(car, "application/vnd.ipld.car", HTTPStatus.OK)
+        if url.path == "/xrpc/com.atproto.sync.getLatestCommit":
+            car = self.repos.get(parse_qs(url.query).get("did", [""])[0])
+            if car is None:
+                return _json({"error": "RepoNotFound"}, HTTPStatus.BAD_REQUEST)
+            root, blocks = read_roots(car)
+            rev = libipld.decode_dag_cbor(blocks[root])["rev"]
+            return _json({"cid": cid_text(root), "rev": rev})
         if url.path == "/xrpc/com.atproto.sync.listReposByCollection":
             return _json({"repos": [{"did": did} for did in self.repos]})
         if url.path == "/xrpc/com.atproto.identity.resolveHandle":

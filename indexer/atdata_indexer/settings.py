@@ -3,8 +3,15 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from atdata_indexer.limits import DAY_US, Limits
+
+_WS = r"wss?://[^/?#\s,]+/?"
+_HTTP = r"https?://[^/?#\s,]+/?"
+
+type FetchBy = Literal["getRepo", "listRecords"]
 
 
 class Settings(BaseSettings):
@@ -20,8 +27,26 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="Where the database and the index live.")
     relay: str = Field(
         "wss://bsky.network",
-        pattern=r"^wss?://[^/?#\s]+/?$",
-        description="The relay (or PDS) whose firehose is read.",
+        pattern=rf"^(none|{_WS}(,{_WS})*)$",
+        description="The relays (or PDSs) whose firehose is read, comma-separated: the first that"
+        " can be had; `none` for none.",
+    )
+    jetstream: str = Field(
+        "none",
+        pattern=rf"^(none|{_WS}(,{_WS})*)$",
+        description="Jetstream servers that are read as well, or instead: the first that can be"
+        " had. What only they say is indexed unverified.",
+    )
+    jetstream_version: int = Field(
+        1, ge=1, le=2, description="Which Jetstream protocol they speak; their cursors differ."
+    )
+    jetstream_dictionary: FilePath | None = Field(
+        None,
+        description="The zstd dictionary of Jetstream 1, a file; unset: nothing is compressed."
+        " Servers of version 2 are asked for theirs.",
+    )
+    jetstream_token: SecretStr | None = Field(
+        None, description="The API token of a Jetstream 2 server that asks for one."
     )
     first_cursor: int | None = Field(
         None, ge=0, description="Where to begin when there is no cursor yet; unset: at what is new."
@@ -46,8 +71,51 @@ class Settings(BaseSettings):
     backfill: bool = Field(
         True, description="Fetch whole repos that are new or out of step from their PDS."
     )
+    fetch_by: FetchBy = Field(
+        "getRepo",
+        description="How: whole and signed, or by listRecords, which is cheap and proves nothing.",
+    )
+    directories: str | None = Field(
+        None,
+        pattern=rf"^(none|{_HTTP}(,{_HTTP})*)$",
+        description="Hosts asked which repos have records of ours, comma-separated, all of them;"
+        " unset: the relays.",
+    )
+    discover_hours: int = Field(
+        24, ge=1, le=8760, description="How often they are asked again, in hours."
+    )
+    reconcile_hours: int = Field(
+        24, ge=1, le=8760, description="How often a quiet repo is compared with its PDS, in hours."
+    )
+    identity_hours: int = Field(
+        24, ge=1, le=8760, description="How long a DID document and handle are believed, in hours."
+    )
     repo_mb: int = Field(
         256, ge=1, le=4096, description="The largest repo that is fetched, in megabytes."
+    )
+    account_records: int = Field(
+        10_000, ge=1, description="How many records are shown of one account; more are deferred."
+    )
+    account_mb: int = Field(
+        64, ge=1, le=65536, description="How much room one account's records take, in megabytes."
+    )
+    account_quarantine: int = Field(
+        100, ge=1, description="How many entries one account has in quarantine, the newest."
+    )
+    quarantine_entries: int = Field(
+        100_000, ge=1, description="How many entries quarantine has in all, the newest."
+    )
+    quarantine_days: int = Field(
+        30, ge=1, le=3650, description="How long an entry stays in quarantine, in days."
+    )
+    outbox_entries: int = Field(
+        1_000_000, ge=1000, description="How many changes are kept for those who follow them."
+    )
+    tombstone_days: int = Field(
+        30, ge=1, le=3650, description="How long a deleted record is remembered, in days."
+    )
+    forget_days: int = Field(
+        7, ge=1, le=3650, description="How long an account is tracked without a record, in days."
     )
     allow_loopback: bool = Field(
         False, description="Let identity look-ups reach private addresses: for development only."
@@ -76,7 +144,43 @@ class Settings(BaseSettings):
         "info", description="The least severe log line that is written."
     )
 
+    @property
+    def relays(self) -> list[str]:
+        """The relays, in the order of preference."""
+        return _split(self.relay)
+
+    @property
+    def jetstreams(self) -> list[str]:
+        """The Jetstream servers, in the order of preference."""
+        return _split(self.jetstream)
+
+    @property
+    def asked(self) -> list[str]:
+        """The hosts that are asked for repos."""
+        if self.directories is not None:
+            return _split(self.directories)
+        return [relay.replace("ws", "http", 1) for relay in self.relays]
+
+    @property
+    def limits(self) -> Limits:
+        """How much is kept of one account, and in all."""
+        return Limits(
+            records=self.account_records,
+            size=self.account_mb << 20,
+            quarantine=self.account_quarantine,
+            quarantine_all=self.quarantine_entries,
+            quarantine_us=self.quarantine_days * DAY_US,
+            outbox=self.outbox_entries,
+            tombstone_us=self.tombstone_days * DAY_US,
+            forget_us=self.forget_days * DAY_US,
+        )
+
     @classmethod
     def variable(cls, name: str) -> str:
         """The environment variable of the setting `name`."""
         return f"ATDATA_APPVIEW_{name.upper()}"
+
+
+def _split(addresses: str) -> list[str]:
+    found = [] if addresses == "none" else addresses.split(",")
+    return list(dict.fromkeys(one.rstrip("/") for one in found))

@@ -11,30 +11,32 @@ the account has been looked up anew: it may have moved.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
+from atdata_indexer.changes import SyncState
 from atdata_indexer.errands import Errands
 from atdata_indexer.errors import CommitError
 from atdata_indexer.fetch import Fetcher, RepoGone, RepoUnavailable
-from atdata_indexer.fold import SyncState
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.store import Store
 from atdata_indexer.lanes import Lanes
-from atdata_indexer.snapshot import Snapshot, read_snapshot
+from atdata_indexer.settings import FetchBy
+from atdata_indexer.snapshot import Snapshot, read_listing, read_snapshot
 from atdata_schemas.records import KINDS
-from atdata_schemas.syntax import is_did
 
 FETCHES = 4
 OUTDATED_S = 60.0
 REFUSED_S = 60.0
+UNWRITTEN_BYTES = 32 << 20
+"""While more than this waits for the writer, nothing more is fetched."""
+REPORTED = 100
+"""After so many fetched repos a line in the log says how far it is."""
 
 
 class Syncer:
     """Fetches repos. `snapshots` waits for the writer; `wake` is called when something does.
-
-    `fetcher` asks hosts that strangers name, `directory` those that the operator does.
 
     `note` stores a repo's sync state; `look_up` asks for an account's identity to be resolved.
     """
@@ -44,9 +46,9 @@ class Syncer:
         store: Store,
         lanes: Lanes,
         fetcher: Fetcher,
-        directory: Fetcher,
         *,
         verify: bool,
+        fetch_by: FetchBy,
         wake: Callable[[], None],
         note: Callable[[str, SyncState], Awaitable[None]],
         look_up: Callable[[str], None],
@@ -54,13 +56,16 @@ class Syncer:
         self._store = store
         self._lanes = lanes
         self._fetcher = fetcher
-        self._directory = directory
         self._verify = verify
+        self._fetch_by = fetch_by
         self._wake = wake
         self._note = note
         self._look_up = look_up
         self._errands = Errands(self._fetch, FETCHES)
         self._fetching: set[str] = set()
+        self._unresolved: set[str] = set()
+        self._unwritten: dict[str, int] = {}
+        self._written = asyncio.Event()
         self._failed_at: dict[str, str] = {}
         self.snapshots: list[Snapshot] = []
         self.counts: Counter[str] = Counter()
@@ -69,7 +74,12 @@ class Syncer:
     @property
     def idle(self) -> bool:
         """Whether nothing is being fetched or could be."""
-        return self._errands.idle and not self.snapshots
+        return self._errands.idle and not self._fetching
+
+    @property
+    def resting(self) -> bool:
+        """Whether all that can be fetched was: what is left has failed again and again."""
+        return self._errands.resting and not self._fetching
 
     async def run(self) -> None:
         """Fetch until cancelled, beginning with what the store says is behind."""
@@ -91,44 +101,57 @@ class Syncer:
 
     def resolved(self, identity: ResolvedIdentity) -> None:
         """An account was looked up: fetch its repo, unless from where that has just failed."""
-        if identity.pds != self._failed_at.get(identity.did):
+        if identity.did in self._unresolved:
+            self._unresolved.discard(identity.did)
+            self._errands.afresh(identity.did)
+        elif identity.pds != self._failed_at.get(identity.did):
             self.soon(identity.did)
 
     def applied(self, did: str) -> None:
         """Let a repo's events go on; if some were lost meanwhile, it is fetched once more."""
-        lost = did in self._lanes.lost
         self._fetching.discard(did)
+        self._unwritten.pop(did, None)
+        self._written.set()
         self._lanes.release(did)
-        if lost:
+        if did in self._lanes.lost:
             self.soon(did)
         self._wake()
 
-    async def discover(self, host: str) -> AsyncIterator[str]:
-        """The DIDs that `host` (a relay, directory or PDS) knows to have records of ours.
-
-        Raises RepoUnavailable and Refused.
-        """
-        for collection in KINDS:
-            async for did in self._directory.repos_with(host, collection):
-                if is_did(did):
-                    yield did
-
     async def _fetch(self, did: str, failures: int) -> float | None:
-        if not self._store.is_behind(did):
+        while sum(self._unwritten.values()) > UNWRITTEN_BYTES:
+            self._written.clear()
+            await self._written.wait()
+        self._unresolved.discard(did)
+        if did in self._fetching or not self._store.is_behind(did):
             return None
-        pds, key = self._store.home(did)
-        if pds is None or (self._verify and key is None) or not self._lanes.hold(did):
+        place = self._store.place(did)
+        if place is None or place.pds is None or (self._verify and place.key is None):
+            self._unresolved.add(did)
             return 1.0
+        if not self._lanes.hold(did):
+            self._unresolved.add(did)  # it is held until its key was looked up
+            return 1.0
+        # What was lost before is in what is fetched now; that it must be stands in the store.
+        self._lanes.made_up_for(did)
         self._fetching.add(did)
         try:
-            car = await self._fetcher.repo(pds, did)
-            trusted = key if self._verify else None
-            self.snapshots.append(await asyncio.to_thread(read_snapshot, car, did, trusted))
+            return await self._try(did, place.pds, place.key)
+        except BaseException:
+            self.applied(did)  # nobody else would let its events go on
+            raise
+
+    async def _try(self, did: str, pds: str, key: str | None) -> float | None:
+        """Fetch a repo that is held; what is not handed on to the writer is released."""
+        try:
+            snapshot = await self._snapshot(did, pds, key)
         except RepoGone as error:
+            self.counts["gone"] += 1
             self._log.info("repo_gone", did=did, error=str(error))
+            self._look_up(did)
             await self._give_up(did, "gone")
             return None
         except RepoUnavailable as error:
+            self.counts["unavailable"] += 1
             self._log.warning("repo_unavailable", did=did, error=str(error)[:300])
             self._failed_at[did] = pds
             self._look_up(did)
@@ -141,10 +164,28 @@ class Syncer:
             await self._give_up(did, "desynchronised")
             return REFUSED_S
         self._failed_at.pop(did, None)
+        self._unwritten[did] = _size(snapshot)
+        self.snapshots.append(snapshot)
+        self.counts["fetched"] += 1
+        if self.counts["fetched"] % REPORTED == 0:
+            self._log.info("fetching", **self.counts, waiting=self._errands.waiting)
         self._wake()
         return None
+
+    async def _snapshot(self, did: str, pds: str, key: str | None) -> Snapshot:
+        """The records of a repo. Raises RepoGone, RepoUnavailable and CommitError."""
+        if self._fetch_by == "getRepo":
+            car = await self._fetcher.repo(pds, did)
+            return await asyncio.to_thread(read_snapshot, car, did, key if self._verify else None)
+        listed = await self._fetcher.records(pds, did, KINDS)
+        return await asyncio.to_thread(read_listing, listed, did)
 
     async def _give_up(self, did: str, state: SyncState) -> None:
         """Note why a repo could not be fetched now, and let its events go on."""
         await self._note(did, state)
         self.applied(did)
+
+
+def _size(snapshot: Snapshot) -> int:
+    blocks = (block for _, block in snapshot.records.values())
+    return sum(len(block) for block in blocks if isinstance(block, bytes))

@@ -53,8 +53,8 @@ class Upkeep:
         reader: Reader,
         hold: Hold,
     ) -> None:
-        self._settings = settings
-        self._store = store
+        self.settings = settings
+        self.store = store
         self._writer = writer
         self._reader = reader
         self._hold = hold
@@ -86,7 +86,7 @@ class Upkeep:
 
     def census(self) -> Census:
         """What the database holds."""
-        return take(self._store)
+        return take(self.store)
 
     def index_seq(self) -> int | None:
         """The outbox seq the index has reached; None when it cannot be read."""
@@ -115,12 +115,12 @@ class Upkeep:
         """Copy the database to a new folder."""
         backup.prepare(folder)
         made_at = format_micros(wall_clock())
-        copied = self._hold(lambda: backup.copy(self._store, folder))
-        return backup.finish(folder, copied, made_at, self._settings.memory_limit)
+        copied = self._hold(lambda: backup.copy(self.store, folder))
+        return backup.finish(folder, copied, made_at, self.settings.memory_limit)
 
     def _pin(self) -> Any:
         self._writer().catch_up()
-        return pin(self._store, self._settings.data_dir / INDEX)
+        return pin(self.store, self.settings.data_dir / INDEX)
 
 
 def _directly[T](work: Callable[[], T]) -> T:

@@ -4,29 +4,43 @@ Follows https://atproto.com/specs/lexicon. Two leniencies, each because real rec
 a union member without `$type` is recognised by the `const` of its `kind` property, and the arrays
 named in `NULLABLE_ITEMS` may hold null, which lexicons can say of properties but not of items.
 String lengths are UTF-8 bytes, as the specification has them.
+
+Every definition becomes one function when it is loaded, so that checking a value looks nothing up.
 """
 
 import json
 import re
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from atdata_schemas.checks import (
+    MAX_INTEGER,
+    PLAIN,
+    Check,
+    Definition,
+    Json,
+    decode_bytes,
+    is_object,
+    length_check,
+)
 from atdata_schemas.errors import LexiconError, ValidationError
-from atdata_schemas.syntax import FORMATS, is_cid, is_record_key, is_tid
+from atdata_schemas.syntax import FORMATS, is_record_key, is_tid
 
-type Json = Any
-"""A value of the AT Protocol data model in its JSON form."""
-
-type Definition = Mapping[str, Any]
+__all__ = [
+    "MAX_INTEGER",
+    "NULLABLE_ITEMS",
+    "Definition",
+    "Json",
+    "Lexicons",
+    "decode_bytes",
+    "lexicons",
+]
 
 NULLABLE_ITEMS = frozenset({"app.bsky.atdata.schema#ndarray.shape"})
-MAX_INTEGER = 2**53 - 1
 _INTEGER = re.compile(r"-?[0-9]{1,16}")
-_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?")
 _KEYWORDS: Mapping[str, frozenset[str]] = {
     "array": frozenset({"items", "maxLength", "minLength"}),
     "blob": frozenset(),
@@ -44,6 +58,7 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
     "union": frozenset({"closed", "refs"}),
     "unknown": frozenset(),
 }
+_VALUES = _KEYWORDS.keys() - {"query", "record"}
 _RECORD_KEYS: dict[str, Callable[[str], bool]] = {"tid": is_tid, "any": is_record_key}
 
 
@@ -56,27 +71,22 @@ class Lexicons:
 
     def __init__(self, documents: Iterable[Definition], nullable_items: Iterable[str] = ()) -> None:
         self._documents: dict[str, Definition] = {doc["id"]: doc for doc in documents}
+        definitions = [
+            (nsid, _full_name(nsid, name), definition)
+            for nsid, document in self._documents.items()
+            for name, definition in document["defs"].items()
+        ]
+        for nsid, name, definition in definitions:
+            self._inspect(nsid, definition, name)
         self._nullable_items: set[int] = set()
-        self._checks: dict[str, Callable[[str, Definition, Json, str], None]] = {
-            "array": self._array,
-            "blob": self._blob,
-            "boolean": self._boolean,
-            "bytes": self._bytes,
-            "cid-link": self._cid_link,
-            "integer": self._integer,
-            "object": self._object,
-            "ref": self._ref,
-            "string": self._string,
-            "union": self._union,
-            "unknown": self._unknown,
-        }
-        for nsid, document in self._documents.items():
-            for name, definition in document["defs"].items():
-                self._inspect(nsid, definition, f"{nsid}#{name}")
         for place in nullable_items:
             name, _, item = place.rpartition(".")
-            _, _, owner = self._resolve("", name)
+            _, owner = self._resolve("", name)
             self._nullable_items.add(id(owner["properties"][item]))
+        self._parameters: dict[str, Mapping[str, Check]] = {}
+        self._checks: dict[str, Check] = {}
+        for nsid, name, definition in definitions:
+            self._checks[name] = self._compile(nsid, definition)
 
     @property
     def nsids(self) -> Sequence[str]:
@@ -105,11 +115,13 @@ class Lexicons:
             raise ValidationError("", "type", "not an object")
         if record.get("$type") != nsid:
             raise ValidationError("$type", "const", f"not {nsid!r}")
-        self._object(nsid, main["record"], record, "")
+        self._checks[nsid](record)
 
     def check_output(self, nsid: str, value: Json) -> None:
         """Check the body a query answers with. Raises ValidationError."""
-        self._check(nsid, self._main(nsid)["output"]["schema"], value, "")
+        if self._main(nsid).get("type") != "query":
+            raise LexiconError(f"{nsid} is not the lexicon of a query")
+        self._checks[nsid](value)
 
     def parse_params(self, nsid: str, pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         """Turn the (name, text) pairs of a query string into checked, typed parameters.
@@ -137,7 +149,10 @@ class Lexicons:
                 raise ValidationError(name, "required", "missing")
         for name, declared in properties.items():
             if name in params:
-                self._check(nsid, declared, params[name], name)
+                try:
+                    self._parameters[nsid][name](params[name])
+                except ValidationError as error:
+                    raise _within(name, error) from None
             elif "default" in declared:
                 params[name] = declared["default"]
         return params
@@ -146,16 +161,17 @@ class Lexicons:
         main: Definition = self.document(nsid)["defs"].get("main", {})
         return main
 
-    def _resolve(self, nsid: str, ref: str) -> tuple[str, str, Definition]:
+    def _resolve(self, nsid: str, ref: str) -> tuple[str, Definition]:
+        """What `ref` means in the document `nsid`: the full name and the definition."""
         base, _, name = ref.partition("#")
         base, name = base or nsid, name or "main"
         try:
-            return base, name, self._documents[base]["defs"][name]
+            return _full_name(base, name), self._documents[base]["defs"][name]
         except KeyError:
             raise LexiconError(f"{nsid}: reference to unknown {ref}") from None
 
     def _inspect(self, nsid: str, definition: Definition, where: str) -> None:
-        """Refuse at load time what `_check` would not understand."""
+        """Refuse what `_compile` would not understand."""
         kind = definition.get("type")
         inner: list[Definition] = [*definition.get("properties", {}).values()]
         if kind == "record":
@@ -165,7 +181,7 @@ class Lexicons:
         elif kind == "query":
             inner += definition.get("parameters", {}).get("properties", {}).values()
             inner.append(definition["output"]["schema"])
-        elif kind not in self._checks:
+        elif kind not in _VALUES:
             raise LexiconError(f"{where}: unknown type {kind!r}")
         unknown = definition.keys() - _KEYWORDS[kind] - {"type", "description"}
         if unknown:
@@ -175,115 +191,116 @@ class Lexicons:
         if kind == "string" and definition.get("format", "did") not in FORMATS:
             raise LexiconError(f"{where}: unknown format {definition['format']!r}")
         for ref in [definition["ref"]] if kind == "ref" else definition.get("refs", ()):
-            _, _, target = self._resolve(nsid, ref)
-            if target.get("type") not in self._checks:
+            _, target = self._resolve(nsid, ref)
+            if target.get("type") not in _VALUES:
                 raise LexiconError(f"{where}: {ref} is a {target.get('type')}, not a value")
         for child in inner:
             self._inspect(nsid, child, where)
 
-    def _check(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        self._checks[definition["type"]](nsid, definition, value, path)
+    def _compile(self, nsid: str, definition: Definition) -> Check:
+        """The check of a definition that stands in the document `nsid`."""
+        match definition["type"]:
+            case "record":
+                return self._compile(nsid, definition["record"])
+            case "query":
+                declared = definition.get("parameters", {}).get("properties", {})
+                self._parameters[nsid] = self._compile_each(nsid, declared)
+                return self._compile(nsid, definition["output"]["schema"])
+            case "object":
+                return self._object(nsid, definition)
+            case "array":
+                return self._array(nsid, definition)
+            case "ref":
+                return self._ref(nsid, definition["ref"])
+            case "union":
+                return self._union(nsid, definition)
+            case kind:
+                return PLAIN[kind](definition)
 
-    def _object(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not _is_object(value):
-            raise ValidationError(path, "type", "not an object")
-        prefix = f"{path}." if path else ""
-        for name in definition.get("required", ()):
-            if name not in value:
-                raise ValidationError(f"{prefix}{name}", "required", "missing")
-        nullable = definition.get("nullable", ())
-        for name, declared in definition.get("properties", {}).items():
-            if name in value and not (value[name] is None and name in nullable):
-                self._check(nsid, declared, value[name], f"{prefix}{name}")
+    def _compile_each(self, nsid: str, declared: Mapping[str, Definition]) -> dict[str, Check]:
+        return {name: self._compile(nsid, definition) for name, definition in declared.items()}
 
-    def _array(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, list):
-            raise ValidationError(path, "type", "not an array")
-        _check_length(definition, len(value), path)
-        items = definition["items"]
-        nullable = id(definition) in self._nullable_items
-        for index, item in enumerate(value):
-            if not (item is None and nullable):
-                self._check(nsid, items, item, f"{path}[{index}]")
+    def _object(self, nsid: str, definition: Definition) -> Check:
+        required = tuple(definition.get("required", ()))
+        checks = self._compile_each(nsid, definition.get("properties", {}))
+        for name in checks.keys() & definition.get("nullable", ()):
+            checks[name] = _or_null(checks[name])
+        properties = tuple(checks.items())
 
-    def _string(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, str):
-            raise ValidationError(path, "type", "not a string")
-        if "const" in definition and value != definition["const"]:
-            raise ValidationError(path, "const", f"not {definition['const']!r}")
-        if "enum" in definition and value not in definition["enum"]:
-            raise ValidationError(path, "enum", f"not one of {', '.join(definition['enum'])}")
-        if "maxLength" in definition or "minLength" in definition:
-            _check_length(definition, len(value.encode("utf-8", "surrogatepass")), path)
-        if "format" in definition and not FORMATS[definition["format"]](value):
-            raise ValidationError(path, "format", f"not a valid {definition['format']}")
+        def check(value: Json) -> None:
+            if not is_object(value):
+                raise ValidationError("", "type", "not an object")
+            for name in required:
+                if name not in value:
+                    raise ValidationError(name, "required", "missing")
+            for name, check_property in properties:
+                if name in value:
+                    try:
+                        check_property(value[name])
+                    except ValidationError as error:
+                        raise _within(name, error) from None
 
-    def _integer(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValidationError(path, "type", "not an integer")
-        if value < definition.get("minimum", -MAX_INTEGER):
-            limit = definition.get("minimum", -MAX_INTEGER)
-            raise ValidationError(path, "minimum", f"less than {limit}")
-        if value > definition.get("maximum", MAX_INTEGER):
-            limit = definition.get("maximum", MAX_INTEGER)
-            raise ValidationError(path, "maximum", f"greater than {limit}")
-        if "enum" in definition and value not in definition["enum"]:
-            raise ValidationError(path, "enum", f"not one of {definition['enum']}")
+        return check
 
-    def _boolean(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, bool):
-            raise ValidationError(path, "type", "not a boolean")
+    def _array(self, nsid: str, definition: Definition) -> Check:
+        check_length = length_check(definition)
+        check_item = self._compile(nsid, definition["items"])
+        if id(definition) in self._nullable_items:
+            check_item = _or_null(check_item)
 
-    def _bytes(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, dict) or set(value) != {"$bytes"}:
-            raise ValidationError(path, "type", 'not bytes ({"$bytes": base64})')
-        _check_length(definition, len(decode_bytes(value, path)), path)
+        def check(value: Json) -> None:
+            if not isinstance(value, list):
+                raise ValidationError("", "type", "not an array")
+            check_length(len(value))
+            for index, item in enumerate(value):
+                try:
+                    check_item(item)
+                except ValidationError as error:
+                    raise _within(f"[{index}]", error) from None
 
-    def _cid_link(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        link = value.get("$link") if isinstance(value, dict) and len(value) == 1 else None
-        if not isinstance(link, str) or not is_cid(link):
-            raise ValidationError(path, "type", 'not a CID link ({"$link": cid})')
+        return check
 
-    def _blob(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, dict) or value.get("$type") != "blob":
-            raise ValidationError(path, "type", "not a blob")
-        self._cid_link(nsid, definition, value.get("ref"), f"{path}.ref")
+    def _ref(self, nsid: str, ref: str) -> Check:
+        name, _ = self._resolve(nsid, ref)
+        checks = self._checks
+        # Looked up only when a value is there: a definition may contain itself.
+        return lambda value: checks[name](value)
 
-    def _unknown(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not _is_object(value):
-            raise ValidationError(path, "type", "not an object")
-
-    def _ref(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        base, _, target = self._resolve(nsid, definition["ref"])
-        self._check(base, target, value, path)
-
-    def _union(self, nsid: str, definition: Definition, value: Json, path: str) -> None:
-        if not isinstance(value, dict):
-            raise ValidationError(path, "type", "not an object")
-        members: dict[str, tuple[str, Definition]] = {}
+    def _union(self, nsid: str, definition: Definition) -> Check:
+        members: dict[str, Check] = {}
         told_by = "$type"
         for ref in definition["refs"]:
-            base, name, member = self._resolve(nsid, ref)
+            name, member = self._resolve(nsid, ref)
             kind = member.get("properties", {}).get("kind", {}).get("const")
-            members[kind or (base if name == "main" else f"{base}#{name}")] = (base, member)
+            members[kind or name] = self._ref(nsid, ref)
             told_by = "kind" if kind else "$type"
-        tag = value.get(told_by)
-        if isinstance(tag, str) and tag in members:
-            base, member = members[tag]
-            self._check(base, member, value, path)
-        elif told_by == "kind" or definition.get("closed", False) or not isinstance(tag, str):
-            raise ValidationError(path, "union", f"{told_by} is none of {', '.join(members)}")
+        closed = told_by == "kind" or definition.get("closed", False)
+        words = f"{told_by} is none of {', '.join(members)}"
+
+        def check(value: Json) -> None:
+            if not isinstance(value, dict):
+                raise ValidationError("", "type", "not an object")
+            tag = value.get(told_by)
+            if isinstance(tag, str) and tag in members:
+                members[tag](value)
+            elif closed or not isinstance(tag, str):
+                raise ValidationError("", "union", words)
+
+        return check
 
 
-def decode_bytes(value: Mapping[str, str], path: str = "") -> bytes:
-    """The bytes behind `{"$bytes": base64}` (unpadded, as the data model has it; padding is taken).
+def _or_null(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
 
-    Raises ValidationError when the text is not base64.
-    """
-    text = value["$bytes"]
-    if not isinstance(text, str) or not _BASE64.fullmatch(text):
-        raise ValidationError(path, "type", "$bytes is not base64")
-    return b64decode(text + "=" * (-len(text) % 4))
+
+def _within(place: str, error: ValidationError) -> ValidationError:
+    """The same fault as seen from one level further out."""
+    dot = "." if error.path and not error.path.startswith("[") else ""
+    return ValidationError(f"{place}{dot}{error.path}", error.rule, error.message)
+
+
+def _full_name(nsid: str, name: str) -> str:
+    return nsid if name == "main" else f"{nsid}#{name}"
 
 
 @cache
@@ -301,15 +318,6 @@ def _walk(folder: Traversable) -> Iterable[Traversable]:
             yield entry
 
 
-def _is_object(value: Json) -> bool:
-    """Whether a value is an object of the data model: bytes, links and blobs look like one."""
-    return (
-        isinstance(value, dict)
-        and not value.keys() & {"$bytes", "$link"}
-        and value.get("$type") != "blob"
-    )
-
-
 def _param(declared: Definition, text: str, path: str) -> str | int | bool:
     match declared["type"]:
         case "integer":
@@ -322,12 +330,3 @@ def _param(declared: Definition, text: str, path: str) -> str | int | bool:
             return text == "true"
         case _:
             return text
-
-
-def _check_length(definition: Definition, length: int, path: str) -> None:
-    if length > definition.get("maxLength", length):
-        limit = definition["maxLength"]
-        raise ValidationError(path, "maxLength", f"longer than {limit}")
-    if length < definition.get("minLength", 0):
-        limit = definition["minLength"]
-        raise ValidationError(path, "minLength", f"shorter than {limit}")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from atdata_schemas.errors import ValidationError
 from atdata_schemas.lexicon import Json, decode_bytes, lexicons
-from atdata_schemas.syntax import AtUri, parse_datetime
+from atdata_schemas.syntax import parse_datetime
 
 SCHEMA_NSID = "app.bsky.atdata.schema"
 DATASET_NSID = "app.bsky.atdata.dataset"
@@ -217,10 +217,10 @@ def _code(code: Mapping[str, Any] | None) -> CodeReference | CodeText | None:
 
 
 def _schema_reference(uri: str, path: str) -> str:
-    try:
-        target = AtUri.parse(uri)
-    except ValueError as error:
-        raise ValidationError(path, "reference", "not the AT-URI of a record") from error
-    if target.collection not in SCHEMA_COLLECTIONS:
-        raise ValidationError(path, "reference", f"names a {target.collection}, not a schema")
+    """`uri` again, which the lexicon has found to be an AT-URI."""
+    parts = uri.split("/")
+    if len(parts) != 5:  # at://authority/collection/rkey
+        raise ValidationError(path, "reference", "not the AT-URI of a record")
+    if parts[3] not in SCHEMA_COLLECTIONS:
+        raise ValidationError(path, "reference", f"names a {parts[3]}, not a schema")
     return uri

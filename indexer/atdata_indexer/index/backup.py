@@ -100,14 +100,31 @@ def restore(folder: Path, data_dir: Path, *, replace: bool, memory_limit: str) -
         store.renew_epoch()
         epoch = store.epoch
         store.close()
-        replaced = None
-        for old in (target, data_dir / _WAL):  # the log goes too: it fits no other database
-            if old.exists():
-                old.replace(old.with_name(old.name + _REPLACED))
-                replaced = str(target) + _REPLACED
+        replaced = _put_aside(data_dir)
         incoming.replace(target)
         sync_folder(data_dir)
     return Restored(manifest, epoch, replaced)
+
+
+def put_aside(data_dir: Path) -> str | None:
+    """Move a database away, however damaged, so that the next start begins an empty one.
+
+    Gives where it is now. Raises StoreError when it is in use.
+    """
+    with _told(f"cannot move the database of {data_dir} away"):
+        _refuse_if_open(data_dir / DATABASE)
+        aside = _put_aside(data_dir)
+        sync_folder(data_dir)
+    return aside
+
+
+def _put_aside(data_dir: Path) -> str | None:
+    aside = None
+    for old in (data_dir / DATABASE, data_dir / _WAL):  # the log too: it fits no other database
+        if old.exists():
+            old.replace(old.with_name(old.name + _REPLACED))
+            aside = str(data_dir / DATABASE) + _REPLACED
+    return aside
 
 
 def _manifest(folder: Path) -> Manifest:
@@ -125,7 +142,7 @@ def _refuse_if_open(path: Path) -> None:
     except FileNotFoundError:
         return
     except BlockingIOError as error:
-        raise StoreError(f"{path} is in use: stop the indexer before you restore") from error
+        raise StoreError(f"{path} is in use: stop the indexer first") from error
 
 
 @contextmanager

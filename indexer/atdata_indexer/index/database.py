@@ -18,6 +18,12 @@ import pyarrow as pa
 from atdata_indexer.errors import StoreError
 from atdata_indexer.index import files, tables
 
+_DAMAGE = ("orrupt", "checksum", "not a valid DuckDB", "Could not read enough", "WAL file")
+"""What DuckDB's words for a damaged file have in common. It has no error of its own for that."""
+
+SCANNED = 100_000
+"""Up to so many outbox entries, hence rows, a scan is cheaper than 500 look-ups by key."""
+
 
 class Database:
     """One DuckDB file, shut off from other files and from changes of its settings.
@@ -43,7 +49,7 @@ class Database:
                 },
             )
         except (duckdb.Error, OSError) as error:
-            raise StoreError(f"cannot open {path}: {error}") from error
+            raise StoreError(f"cannot open {path}: {error}{_way_back(error)}") from error
         self._lock = threading.Lock()
         self._db = self._root.cursor()
         self.head = 0
@@ -51,10 +57,7 @@ class Database:
             self._open()
             self.epoch = self._meta("epoch")
             self.head = self._value("SELECT max(seq) FROM outbox") or int(self._meta("head"))
-        except duckdb.Error as error:
-            self.close()
-            raise StoreError(f"cannot read {path}: {error}") from error
-        except StoreError:
+        except BaseException:
             self.close()
             raise
 
@@ -134,22 +137,29 @@ class Database:
             self._db.execute(sql)
             self._db.unregister("incoming")
 
-    def _in(self, sql: str, keys: Iterable[Any]) -> list[Any]:
-        """Run `sql`, which ends in IN, for `keys`, in slices that are planned as point look-ups."""
+    def _in(self, sql: str, keys: Iterable[Any], rest: str = "") -> list[Any]:
+        """Run `sql`, which ends in IN, for `keys`.
+
+        While the tables are small they are scanned, which costs less than planning a look-up for
+        each key; from then on the keys go in slices that are planned as point look-ups.
+        """
         keys = list(keys)
+        if keys and self.head < SCANNED:
+            return self._all(f"{sql} (SELECT unnest(?)){rest}", [keys])
         rows: list[Any] = []
         for at in range(0, len(keys), 500):
             some = keys[at : at + 500]
             marks = ", ".join("?" * len(some))
-            rows += self._db.execute(f"{sql} ({marks})", some).fetchall()
+            rows += self._all(f"{sql} ({marks}){rest}", some)
         return rows
 
     def _all(self, sql: str, params: Sequence[Any] = ()) -> list[Any]:
-        return self._db.execute(sql, list(params)).fetchall()
+        with self._told("used"):
+            return self._db.execute(sql, list(params)).fetchall()
 
     def _value(self, sql: str, params: Sequence[Any] = ()) -> Any:
-        row = self._db.execute(sql, list(params)).fetchone()
-        return None if row is None else row[0]
+        rows = self._all(sql, params)
+        return rows[0][0] if rows else None
 
     def _meta(self, key: str) -> str:
         value = self._value("SELECT value FROM meta WHERE key = ?", [key])
@@ -160,17 +170,25 @@ class Database:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         head = getattr(self, "head", 0)
-        self._db.execute("BEGIN")
+        with self._told("written"):
+            self._db.execute("BEGIN")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self.head = head
+                with suppress(duckdb.Error):  # a failed COMMIT has already rolled back
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turn what DuckDB raises into a StoreError: the database cannot be `what`."""
         try:
             yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            self.head = head
-            with suppress(duckdb.Error):  # a failed COMMIT has already rolled back
-                self._db.execute("ROLLBACK")
-            if isinstance(error, duckdb.Error):
-                raise StoreError(f"the database cannot be written: {error}") from error
-            raise
+        except duckdb.Error as error:
+            why = f"{error}{_way_back(error)}"
+            raise StoreError(f"the database cannot be {what}: {why}") from error
 
     @contextmanager
     def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -178,8 +196,19 @@ class Database:
         with self._lock:
             db = self._root.cursor()
         try:
-            yield db
-        except duckdb.Error as error:
-            raise StoreError(f"the database cannot be read: {error}") from error
+            with self._told("read"):
+                yield db
         finally:
             db.close()
+
+
+def _way_back(error: Exception) -> str:
+    """What an operator can do about a file that cannot be read, if its damage may be the reason."""
+    said = str(error)
+    if "No space left" in said or not any(sign in said for sign in _DAMAGE):
+        return ""
+    return (
+        "\nThe file is damaged. `atdata-appview restore --replace DIR` puts a backup in its place;"
+        " without one, `atdata-appview rebuild --from-network` puts it aside, and everything in it"
+        " is fetched again."
+    )

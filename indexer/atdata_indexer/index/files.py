@@ -1,9 +1,13 @@
 """Files that are whole or not there at all, and on the disk when they are there."""
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from hashlib import file_digest
 from pathlib import Path
+
+_LITTLE = 1 << 20
+"""What may be left of a full disk: too little for what was to be written last."""
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -37,6 +41,11 @@ def read(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             yield chunk
+
+
+def is_full(folder: Path) -> bool:
+    """Whether next to nothing can be written where `folder` is."""
+    return shutil.disk_usage(folder).free < _LITTLE
 
 
 def sync_folder(folder: Path) -> None:

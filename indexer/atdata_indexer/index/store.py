@@ -6,22 +6,22 @@ one thread; those that only read (`status`, `counts`) may be called from any.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from hashlib import sha256
 from typing import Any
 
-from atdata_indexer.fold import Changes, Repo, SyncState
+from atdata_indexer.changes import Changes, Fault, Held, Repo, SyncState
+from atdata_indexer.fetch import Page
+from atdata_indexer.frames import Account, Gap
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index import tables
-from atdata_indexer.index.database import Database
+from atdata_indexer.index.bounds import BoundedDatabase
 from atdata_indexer.index.sortkeys import unique_keys
-from atdata_indexer.index.tables import Link, RecordStatus, Stored
-from atdata_indexer.snapshot import Held
-
-KEPT_OUTBOX = 1_000_000
-"""How many outbox entries are kept for followers and for catching up."""
+from atdata_indexer.index.tables import Link, Place, RecordStatus, Stored
+from atdata_indexer.limits import DEFERRED, Totals
 
 
-class Store(Database):
+class Store(BoundedDatabase):
     """The rows, repos, cursors, outbox and quarantine of one AppView.
 
     Raises StoreError when the file is in use, damaged or of a layout this version does not know.
@@ -29,24 +29,25 @@ class Store(Database):
 
     # What the fold needs to know
 
-    def rows(self, uris: Iterable[str]) -> dict[str, tuple[str, int]]:
-        """The (rev, op index) of those of `uris` that have a row, tombstones included."""
-        found = self._in("SELECT uri, rev, op_index FROM records WHERE uri IN", uris)
-        return {uri: (rev, op_index) for uri, rev, op_index in found}
+    def rows(self, uris: Iterable[str]) -> dict[str, Held]:
+        """Those of `uris` that have a row, tombstones included."""
+        return _held(self._in(f"{tables.HELD} WHERE uri IN", uris))
 
     def repos(self, dids: Iterable[str]) -> dict[str, Repo]:
         """What is known of those of `dids` that are tracked."""
-        sql = "SELECT did, rev, status, sync, data, signing_key FROM repos WHERE did IN"
-        found = self._in(sql, dids)
-        return {row[0]: Repo(*row) for row in found}
+        return {
+            did: Repo(did, rev, status, sync, data, key, Totals(*totals), pruned)
+            for did, rev, status, sync, data, key, pruned, *totals in self._in(tables.KNOWN, dids)
+        }
 
     def held(self, did: str) -> dict[str, Held]:
-        """All rows of a repo by URI, tombstones included."""
-        rows = self._all(
-            "SELECT uri, collection, rkey, cid, rev, op_index, state FROM records WHERE did = ?",
-            [did],
-        )
-        return {row[0]: Held(row[1], row[2], row[3], (row[4], row[5]), row[6]) for row in rows}
+        """All rows of a repo by URI, tombstones included. Any thread."""
+        with self.reader() as db:
+            return _held(db.execute(f"{tables.HELD} WHERE did = ?", [did]).fetchall())
+
+    def sample(self, size: int) -> list[str]:
+        """Some repos that are in step, at random. Any thread."""
+        return self._dids(tables.SAMPLE, [size])
 
     def tracked(self) -> set[str]:
         """Every tracked DID."""
@@ -59,52 +60,73 @@ class Store(Database):
 
     # What writes
 
-    def commit(self, changes: Changes, source: str, seq: int | None, now_us: int) -> None:
-        """Store a run of changes, its outbox entries and the cursor that covers it.
+    def commit(self, changes: Changes, cursors: Mapping[str, int], now_us: int) -> int:
+        """Store a run of changes, its outbox entries and the cursors that cover it.
 
-        Without `seq` the cursor stays: the changes came from elsewhere than the stream.
+        Gives how many older entries quarantine had to drop for it.
         """
+        dropped = 0
         with self._transaction():
             rows = self._records(changes, now_us)
-            self._replace("records", tables.RECORD, rows)
+            if rows:
+                self._insert("records", tables.RECORD, rows)
             self._replace("quarantine", tables.QUARANTINE, self._faults(changes, now_us))
             healed = [row["uri"] for row in rows if row["uri"] not in changes.faults]
+            in_step = [f"at://{r.did}" for r in changes.repos.values() if r.sync == "active"]
+            healed += [uri for uri in in_step if uri not in changes.faults]
             self._in("DELETE FROM quarantine WHERE uri IN", healed)
             for did in changes.healed:
                 self._db.execute(tables.SETTLE, [did, did])
-            in_step = [f"at://{r.did}" for r in changes.repos.values() if r.sync == "active"]
-            self._in(
-                "DELETE FROM quarantine WHERE uri IN",
-                [uri for uri in in_step if uri not in changes.faults],
-            )
-            self._upsert(tables.REPO, [_repo_row(repo) for repo in changes.repos.values()])
+            checked = dict.fromkeys(changes.in_step, now_us)
+            repos, totals = changes.repos, changes.totals
+            rows = [
+                _repo_row(
+                    replace(one, totals=totals.get(did, one.totals)), now_us, checked.get(did)
+                )
+                for did, one in repos.items()
+            ]
+            self._upsert(tables.REPO, rows)
+            others = [_totals_row(did, one) for did, one in totals.items() if did not in repos]
+            self._upsert(tables.TOTALS, others)
+            if changes.faults:
+                dropped = self._bound_quarantine({f.did for f in changes.faults.values()})
             self._append((c.uri, c.did, c.cid, c.rev, c.op) for c in changes.outbox)
             self._refresh_dependents(
                 uri for uri, row in changes.rows.items() if row.kind == "schema"
             )
-            self._save_cursor(source, seq, now_us)
+            self._save_cursors(cursors, now_us)
+        return dropped
 
-    def save_cursor(self, source: str, seq: int, now_us: int) -> None:
-        """Move the cursor over events that concern nothing we keep."""
+    def save_cursors(self, cursors: Mapping[str, int], now_us: int) -> None:
+        """Move cursors over events that concern nothing we keep."""
         with self._transaction():
-            self._save_cursor(source, seq, now_us)
+            self._save_cursors(cursors, now_us)
 
-    def set_account(
-        self, did: str, active: bool, status: str | None, source: str, seq: int | None, now_us: int
-    ) -> None:
+    def set_account(self, event: Account, cursors: Mapping[str, int], now_us: int) -> bool:
         """Hide or show again all records of an account (spec: account hosting status).
 
         Any inactive status hides at once; a deleted account is to be purged once it is hidden.
+        False when another source has told of a later state: then nothing changes.
         """
+        did, active, status = event.did, event.active, event.status
         new = "active" if active else status if status not in (None, "", "active") else "inactive"
         with self._transaction():
-            old = self._value("SELECT status FROM repos WHERE did = ?", [did])
+            self._save_cursors(cursors, now_us)
+            sql = "SELECT status, account_us, account_source FROM repos WHERE did = ?"
+            old, last_us, teller = next(iter(self._all(sql, [did])), (None, None, None))
+            # What one source says comes in order; only between two can an older word come later.
+            said_us = min(event.time_us or now_us, now_us)
+            if teller not in (None, event.source) and said_us < (last_us or 0):
+                return False
+            sql = "UPDATE repos SET account_us = ?, account_source = ? WHERE did = ?"
+            self._db.execute(sql, [said_us, event.source, did])
             if old is not None and old != new:
                 self._db.execute("UPDATE repos SET status = ? WHERE did = ?", [new, did])
                 if old == "deleted":
                     # Nothing was kept: what is there now must be fetched.
                     self._db.execute("UPDATE repos SET sync = 'backfilling' WHERE did = ?", [did])
                 if active:
+                    self._db.execute(tables.BACK, [did])
                     live = self._in(tables.LIVE_OF, [did])
                     self._append((*row[:4], "show") for row in live)
                     self._refresh_dependents(row[0] for row in live if row[4] == "schema")
@@ -113,43 +135,63 @@ class Store(Database):
                     self._append([(f"at://{did}", did, None, None, "hide")])
                     schemas = self._in(tables.SCHEMAS_OF, [did])
                     self._refresh_dependents(uri for (uri,) in schemas)
-            self._save_cursor(source, seq, now_us)
+        return True
 
-    def purge(self, did: str | None = None) -> None:
-        """Remove every body of deleted accounts: of this one, or of all that are left."""
-        dids = [did] if did is not None else [d for (d,) in self._all(tables.LEFT_OVER)]
-        for one in dids:
-            with self._transaction():
-                self._db.execute("DELETE FROM records WHERE did = ?", [one])
-                self._db.execute("DELETE FROM quarantine WHERE did = ?", [one])
-
-    def add_repos(self, dids: Iterable[str]) -> None:
+    def add_repos(self, dids: Iterable[str], now_us: int) -> None:
         """Begin to track repos of which nothing is known but that they have records of ours."""
         with self._transaction():
-            new = [_repo_row(Repo(did, sync="backfilling")) for did in dict.fromkeys(dids)]
-            self._upsert(tables.NEW_REPO, new)
+            repos = [Repo(did, sync="backfilling") for did in dict.fromkeys(dids)]
+            self._upsert(tables.NEW_REPO, [_repo_row(repo, now_us) for repo in repos])
 
     def set_sync_state(self, did: str, sync: SyncState) -> None:
         """Note how it stands with a repo that was to be fetched."""
         with self._transaction():
             self._db.execute("UPDATE repos SET sync = ? WHERE did = ?", [sync, did])
 
-    def set_sync(self, did: str, rev: str, source: str, seq: int | None, now_us: int) -> None:
+    def set_behind(self, dids: Iterable[str]) -> None:
+        """Note that repos which were in step must be fetched."""
+        with self._transaction():
+            sql = "UPDATE repos SET sync = 'desynchronised' WHERE sync = 'active' AND did IN"
+            self._in(sql, dids)
+
+    def set_sync(self, did: str, rev: str, cursors: Mapping[str, int], now_us: int) -> None:
         """Note a `#sync`: a repo whose rev is not the one stored is desynchronised."""
         with self._transaction():
             self._db.execute(
                 "UPDATE repos SET sync = 'desynchronised' WHERE did = ? AND rev IS DISTINCT FROM ?",
                 [did, rev],
             )
-            self._save_cursor(source, seq, now_us)
+            self._save_cursors(cursors, now_us)
 
-    def set_identity_due(self, did: str, source: str, seq: int | None, now_us: int) -> None:
+    def set_identity_due(self, did: str, cursors: Mapping[str, int], now_us: int) -> None:
         """Note that a DID document must be read again."""
         with self._transaction():
             self._db.execute("UPDATE repos SET identity_due = true WHERE did = ?", [did])
-            self._save_cursor(source, seq, now_us)
+            self._save_cursors(cursors, now_us)
 
-    def set_identities(self, identities: Iterable[ResolvedIdentity]) -> None:
+    def note_gap(self, gap: Gap, cursors: Mapping[str, int], now_us: int) -> int:
+        """Note that something was missed: every repo is to be compared with its PDS, those that are
+        named to be fetched, and discovery to begin anew. An unreadable frame is kept as it came,
+        with the accounts it names as its path; gives how many older ones were dropped for it.
+        """
+        dropped = 0
+        with self._transaction():
+            self._db.execute("UPDATE repos SET checked_us = NULL")
+            self._db.execute("UPDATE discoveries SET cursor = NULL, done_us = NULL")
+            sql = "UPDATE repos SET sync = 'desynchronised' WHERE sync = 'active' AND did IN"
+            self._in(sql, gap.dids)
+            if gap.raw is not None:
+                name = f"frame:{sha256(gap.raw).hexdigest()}"
+                named = " ".join(gap.dids)
+                fault = Fault(name, "", None, None, "frame", named, gap.reason, gap.raw)
+                self._replace(
+                    "quarantine", tables.QUARANTINE, [asdict(fault) | {"seen_us": now_us}]
+                )
+                dropped = self._bound_quarantine({""})
+            self._save_cursors(cursors, now_us)
+        return dropped
+
+    def set_identities(self, identities: Iterable[ResolvedIdentity], now_us: int) -> None:
         """Store resolved identities; a changed handle brings the repo's documents up to date.
 
         A handle belongs to one DID: who had it before loses it, and must be looked up again.
@@ -168,6 +210,7 @@ class Store(Database):
                         "pds": one.pds,
                         "signing_key": one.signing_key,
                         "identity_due": one.claimed is not None,
+                        "resolved_us": now_us,
                     }
                 )
             taken = [row["handle"] for row in rows if row["handle"] is not None]
@@ -201,25 +244,53 @@ class Store(Database):
             ).fetchone()
         return row is not None and bool(row[0])
 
-    def home(self, did: str) -> tuple[str | None, str | None]:
-        """The PDS and the signing key of an account, as last resolved. Any thread."""
+    def place(self, did: str) -> Place | None:
+        """Where an account's repo is, and how it stands with it. Any thread."""
         with self.reader() as db:
-            row = db.execute("SELECT pds, signing_key FROM repos WHERE did = ?", [did]).fetchone()
+            row = db.execute(tables.PLACE, [did]).fetchone()
+        return None if row is None else Place(*row)
+
+    def unchecked(self, before_us: int, limit: int) -> list[str]:
+        """Repos in step that were not compared with their PDS since. Any thread."""
+        return self._dids(tables.UNCHECKED, [before_us, limit])
+
+    def unresolved(self, before_us: int, limit: int) -> list[str]:
+        """Accounts whose identity was not looked up since. Any thread."""
+        return self._dids(tables.UNRESOLVED, [before_us, limit])
+
+    def set_checked(self, did: str, now_us: int) -> None:
+        """Note that a repo was compared with its PDS, or could not be."""
+        with self._transaction():
+            self._db.execute("UPDATE repos SET checked_us = ? WHERE did = ?", [now_us, did])
+
+    def discovered(self, host: str, collection: str) -> tuple[str | None, int | None]:
+        """Where the list of a host goes on, and when it was last read to the end. Any thread."""
+        with self.reader() as db:
+            row = db.execute(
+                "SELECT cursor, done_us FROM discoveries WHERE host = ? AND collection = ?",
+                [host, collection],
+            ).fetchone()
         return (None, None) if row is None else (row[0], row[1])
+
+    def note_page(self, host: str, collection: str, page: Page, now_us: int) -> list[str]:
+        """Store the repos of a page with where its list goes on; gives those that are new."""
+        done = now_us if page.cursor is None else None
+        with self._transaction():
+            known = {did for (did,) in self._in("SELECT did FROM repos WHERE did IN", page.dids)}
+            new = [did for did in dict.fromkeys(page.dids) if did not in known]
+            rows = [_repo_row(Repo(did, sync="backfilling"), now_us) for did in new]
+            self._upsert(tables.NEW_REPO, rows)
+            self._db.execute(
+                "INSERT OR REPLACE INTO discoveries VALUES (?, ?, ?, ?)",
+                [host, collection, page.cursor, done],
+            )
+        return new
 
     def identities_due(self) -> list[str]:
         """The DIDs whose document must be read (again). Any thread."""
         with self.reader() as db:
             due = db.execute("SELECT did FROM repos WHERE identity_due").fetchall()
         return [did for (did,) in due]
-
-    def prune_outbox(self, indexed_seq: int, keep: int = KEPT_OUTBOX) -> None:
-        """Forget outbox entries beyond the newest `keep`, never one that is not yet indexed."""
-        with self._transaction():
-            self._db.execute(
-                "DELETE FROM outbox WHERE seq <= ?", [min(indexed_seq, self.head - keep)]
-            )
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'head'", [str(self.head)])
 
     # What tantivy is derived from
 
@@ -248,11 +319,11 @@ class Store(Database):
     # What operators and users ask; any thread
 
     def record_status(self, uri: str) -> RecordStatus:
-        """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
+        """What became of a record, and why: see `getRecordStatus`."""
         with self.reader() as db:
             row = db.execute(
-                "SELECT r.state, r.cid, r.rev, p.status, r.indexed_us, r.verified FROM records r"
-                " JOIN repos p ON p.did = r.did WHERE r.uri = ?",
+                "SELECT r.state, r.cid, r.rev, p.status, r.indexed_us, r.verified, r.rule"
+                " FROM records r JOIN repos p ON p.did = r.did WHERE r.uri = ?",
                 [uri],
             ).fetchone()
             fault = db.execute(
@@ -267,12 +338,26 @@ class Store(Database):
             return RecordStatus("indexed", row[1], row[2], indexed_us=row[4], verified=row[5])
         if row is not None and row[0] == "deleted":
             return RecordStatus("deleted", rev=row[2])
+        if row is not None and row[0] == "deferred":
+            _, cid, rev, _, indexed_us, _, rule = row
+            reason = DEFERRED[rule]
+            return RecordStatus("deferred", cid, rev, rule, None, reason, indexed_us=indexed_us)
         if fault is not None:
             cid, rev, rule, path, reason, seen_us = fault
             return RecordStatus("quarantined", cid, rev, rule, path, reason, indexed_us=seen_us)
+        if row is not None:
+            # Its entry was dropped: quarantine is bounded.
+            _, cid, rev, _, indexed_us, _, rule = row
+            rule = rule or "unknown"
+            reason = "it breaks this rule; the details are no longer kept"
+            return RecordStatus("quarantined", cid, rev, rule, None, reason, indexed_us=indexed_us)
         if account is not None and account[0] == "deleted":
             return RecordStatus("deleted", account_status="deleted")
         return RecordStatus("unseen")
+
+    def _dids(self, sql: str, params: Sequence[Any]) -> list[str]:
+        with self.reader() as db:
+            return [did for (did,) in db.execute(sql, list(params)).fetchall()]
 
     def counts(self) -> Mapping[str, int]:
         """How many tracked accounts are active, and how much is in quarantine."""
@@ -287,7 +372,7 @@ class Store(Database):
 
     def _records(self, changes: Changes, now_us: int) -> list[dict[str, Any]]:
         rows = changes.rows
-        held = self._in("SELECT uri, created_us, sort_created FROM records WHERE uri IN", rows)
+        held = self._in(tables.TAKE_OUT, rows, " RETURNING uri, created_us, sort_created")
         known = {uri: (created, key) for uri, created, key in held if key is not None}
         keys = {
             uri: key for uri, (created, key) in known.items() if created == rows[uri].created_us
@@ -297,7 +382,8 @@ class Store(Database):
             for uri, row in rows.items()
             if row.created_us is not None and uri not in keys
         }
-        keys |= unique_keys(wanted, self._taken)
+        kept = set(keys.values())
+        keys |= unique_keys(wanted, lambda some: self._taken(some) | kept.intersection(some))
         last = {change.uri: self.head + n for n, change in enumerate(changes.outbox, 1)}
         return [
             asdict(row) | {"sort_created": keys.get(uri), "indexed_us": now_us, "seq": last[uri]}
@@ -305,16 +391,16 @@ class Store(Database):
         ]
 
     def _taken(self, keys: Iterable[int]) -> set[int]:
-        sql = "SELECT sort_created FROM records WHERE sort_created IN"
-        return {key for (key,) in self._in(sql, keys)}
+        sql = "SELECT sort_created FROM records WHERE sort_created IN (SELECT unnest(?))"
+        return {key for (key,) in self._all(sql, [list(keys)])}
 
     def _faults(self, changes: Changes, now_us: int) -> list[dict[str, Any]]:
         return [asdict(fault) | {"seen_us": now_us} for fault in changes.faults.values()]
 
-    def _save_cursor(self, source: str, seq: int | None, now_us: int) -> None:
-        if seq is None:
-            return
-        self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", [source, seq, now_us])
+    def _save_cursors(self, cursors: Mapping[str, int], now_us: int) -> None:
+        for source, seq in cursors.items():
+            row = [source, seq, now_us]
+            self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", row)
 
     def _append(self, entries: Iterable[Sequence[Any]]) -> None:
         rows = [
@@ -328,8 +414,8 @@ class Store(Database):
     def _refresh_dependents(self, schemas: Iterable[str]) -> None:
         """Queue whatever shows one of these schemas, so that its document is made again."""
         uris = list(schemas)
-        for sql in tables.DEPENDENTS:
-            self._append((*row, "refresh") for row in self._in(sql, uris))
+        found = [row for sql in tables.DEPENDENTS for row in self._in(sql, uris)]
+        self._append((*row, "refresh") for row in found)
 
     def _stored(self, rows: Iterable[Sequence[Any]]) -> list[Stored]:
         rows = list(rows)
@@ -344,7 +430,24 @@ class Store(Database):
         return [Stored(*(*one, links.get(a), links.get(b))) for *one, a, b in rows]
 
 
-def _repo_row(repo: Repo) -> dict[str, Any]:
+def _held(rows: Iterable[Sequence[Any]]) -> dict[str, Held]:
+    return {
+        uri: Held(collection, rkey, cid, (rev, index), state, verified, size)
+        for uri, collection, rkey, cid, rev, index, state, verified, size in rows
+    }
+
+
+def _totals_row(did: str, totals: Totals) -> dict[str, Any]:
+    return {
+        "did": did,
+        "held_rows": totals.rows,
+        "live_records": totals.records,
+        "live_bytes": totals.size,
+        "deferred_records": totals.deferred,
+    }
+
+
+def _repo_row(repo: Repo, now_us: int, checked_us: int | None = None) -> dict[str, Any]:
     return {
         "did": repo.did,
         "rev": repo.rev,
@@ -352,4 +455,6 @@ def _repo_row(repo: Repo) -> dict[str, Any]:
         "sync": repo.sync,
         "data": repo.data,
         "identity_due": True,
-    }
+        "met_us": now_us,
+        "checked_us": checked_us,
+    } | _totals_row(repo.did, repo.totals)

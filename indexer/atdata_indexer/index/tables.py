@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-LAYOUT = 2
+LAYOUT = 3
 
 DDL = """
 CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
@@ -20,11 +20,17 @@ CREATE TABLE records (
     op_index INTEGER NOT NULL, state VARCHAR NOT NULL, name VARCHAR, version VARCHAR,
     schema_uri VARCHAR, target_uri VARCHAR, created_us BIGINT, sort_created BIGINT,
     body VARCHAR, indexed_us BIGINT NOT NULL, seq BIGINT NOT NULL,
-    verified BOOLEAN NOT NULL DEFAULT false);
+    verified BOOLEAN NOT NULL DEFAULT false, rule VARCHAR);
 CREATE TABLE repos (
     did VARCHAR PRIMARY KEY, rev VARCHAR, status VARCHAR NOT NULL, sync VARCHAR NOT NULL,
     handle VARCHAR, pds VARCHAR, signing_key VARCHAR, identity_due BOOLEAN NOT NULL,
-    data VARCHAR);
+    data VARCHAR, met_us BIGINT, resolved_us BIGINT, checked_us BIGINT, account_us BIGINT,
+    account_source VARCHAR, held_rows BIGINT DEFAULT 0, live_records BIGINT DEFAULT 0,
+    live_bytes BIGINT DEFAULT 0, deferred_records BIGINT DEFAULT 0, retried_us BIGINT,
+    pruned_rev VARCHAR);
+CREATE TABLE discoveries (
+    host VARCHAR NOT NULL, collection VARCHAR NOT NULL, cursor VARCHAR, done_us BIGINT,
+    PRIMARY KEY (host, collection));
 CREATE TABLE cursors (source VARCHAR PRIMARY KEY, seq BIGINT NOT NULL, saved_us BIGINT NOT NULL);
 CREATE TABLE outbox (
     seq BIGINT NOT NULL, uri VARCHAR NOT NULL, did VARCHAR NOT NULL, cid VARCHAR,
@@ -39,11 +45,37 @@ MIGRATIONS = {
         ALTER TABLE records ADD COLUMN verified BOOLEAN DEFAULT false;
         ALTER TABLE repos ADD COLUMN data VARCHAR;
     """,
+    2: """
+        ALTER TABLE repos ADD COLUMN met_us BIGINT;
+        ALTER TABLE repos ADD COLUMN resolved_us BIGINT;
+        ALTER TABLE repos ADD COLUMN checked_us BIGINT;
+        ALTER TABLE repos ADD COLUMN account_us BIGINT;
+        ALTER TABLE repos ADD COLUMN account_source VARCHAR;
+        ALTER TABLE records ADD COLUMN rule VARCHAR;
+        ALTER TABLE repos ADD COLUMN held_rows BIGINT DEFAULT 0;
+        ALTER TABLE repos ADD COLUMN live_records BIGINT DEFAULT 0;
+        ALTER TABLE repos ADD COLUMN live_bytes BIGINT DEFAULT 0;
+        ALTER TABLE repos ADD COLUMN deferred_records BIGINT DEFAULT 0;
+        ALTER TABLE repos ADD COLUMN retried_us BIGINT;
+        ALTER TABLE repos ADD COLUMN pruned_rev VARCHAR;
+        UPDATE repos SET held_rows = held.held_rows, live_records = held.live_records,
+            live_bytes = held.live_bytes
+            FROM (SELECT did, count(*) AS held_rows, count(body) AS live_records,
+                coalesce(sum(strlen(body)), 0) AS live_bytes FROM records GROUP BY did) held
+            WHERE repos.did = held.did;
+        UPDATE records SET rule = quarantine.rule FROM quarantine
+            WHERE records.uri = quarantine.uri AND records.state = 'invalid';
+        CREATE TABLE discoveries (
+            host VARCHAR NOT NULL, collection VARCHAR NOT NULL, cursor VARCHAR, done_us BIGINT,
+            PRIMARY KEY (host, collection));
+    """,
 }
 """What leads from each older layout to the next. Forward only: no release reads a newer one."""
 
 _INTEGER_COLUMNS = frozenset(
     {"op_index", "created_us", "sort_created", "indexed_us", "seq", "seen_us"}
+    | {"met_us", "resolved_us", "checked_us", "retried_us"}
+    | {"held_rows", "live_records", "live_bytes", "deferred_records"}
 )
 
 
@@ -57,7 +89,7 @@ def _arrow(*columns: str) -> pa.Schema:
 RECORD = _arrow(
     *("uri", "did", "collection", "rkey", "kind", "cid", "rev", "op_index", "state", "name"),
     *("version", "schema_uri", "target_uri", "created_us", "sort_created", "body"),
-    *("indexed_us", "seq", "verified"),
+    *("indexed_us", "seq", "verified", "rule"),
 )
 
 
@@ -76,23 +108,36 @@ INSERT = {
     "quarantine": "INSERT INTO quarantine BY NAME SELECT * FROM incoming",
 }
 DELETE = {
-    "records": "DELETE FROM records WHERE uri",
     "quarantine": "DELETE FROM quarantine WHERE uri",
 }
 
 
-NEW_REPO = (
-    "INSERT INTO repos (did, rev, status, sync, data, identity_due)"
-    " SELECT did, rev, status, sync, data, identity_due FROM incoming ON CONFLICT DO NOTHING"
-)
+NEW_REPO = "INSERT INTO repos BY NAME SELECT * FROM incoming ON CONFLICT DO NOTHING"
 REPO = (
-    "INSERT INTO repos (did, rev, status, sync, data, identity_due)"
-    " SELECT did, rev, status, sync, data, identity_due FROM incoming ON CONFLICT (did)"
-    " DO UPDATE SET rev = excluded.rev, sync = excluded.sync, data = excluded.data"
+    "INSERT INTO repos BY NAME SELECT * FROM incoming ON CONFLICT (did) DO UPDATE"
+    " SET rev = excluded.rev, sync = excluded.sync, data = excluded.data,"
+    " held_rows = excluded.held_rows, live_records = excluded.live_records,"
+    " live_bytes = excluded.live_bytes, deferred_records = excluded.deferred_records,"
+    " checked_us = coalesce(excluded.checked_us, checked_us)"
+)
+TOTALS = (
+    "UPDATE repos SET held_rows = incoming.held_rows, live_records = incoming.live_records,"
+    " live_bytes = incoming.live_bytes, deferred_records = incoming.deferred_records"
+    " FROM incoming WHERE repos.did = incoming.did"
+)
+PRUNED = (
+    "UPDATE repos SET held_rows = repos.held_rows - incoming.held_rows,"
+    " pruned_rev = greatest(repos.pruned_rev, incoming.pruned_rev)"
+    " FROM incoming WHERE repos.did = incoming.did"
+)
+RETRY = (
+    "UPDATE repos SET sync = 'desynchronised', retried_us = incoming.retried_us"
+    " FROM incoming WHERE repos.did = incoming.did"
 )
 IDENTITY = (
     "UPDATE repos SET handle = incoming.handle, pds = incoming.pds,"
-    " signing_key = incoming.signing_key, identity_due = incoming.identity_due"
+    " signing_key = incoming.signing_key, identity_due = incoming.identity_due,"
+    " resolved_us = incoming.resolved_us"
     " FROM incoming WHERE repos.did = incoming.did"
 )
 BEREFT = (
@@ -100,7 +145,36 @@ BEREFT = (
     " FROM incoming WHERE repos.did = incoming.did"
 )
 
+KNOWN = (
+    "SELECT did, rev, status, sync, data, signing_key, pruned_rev,"
+    " held_rows, live_records, live_bytes, deferred_records FROM repos WHERE did IN"
+)
+
+HELD = (
+    "SELECT uri, collection, rkey, cid, rev, op_index, state, verified,"
+    " coalesce(strlen(body), 0) FROM records"
+)
+
 LIVE_OF = "SELECT uri, did, cid, rev, kind FROM records WHERE state = 'live' AND did IN"
+
+BACK = (
+    "UPDATE repos SET checked_us = NULL,"
+    " sync = CASE sync WHEN 'gone' THEN 'desynchronised' ELSE sync END WHERE did = ?"
+)
+
+PLACE = "SELECT pds, signing_key, rev, sync FROM repos WHERE did = ?"
+
+SAMPLE = (
+    "SELECT did FROM repos WHERE status = 'active' AND sync = 'active' ORDER BY random() LIMIT ?"
+)
+UNCHECKED = (
+    "SELECT did FROM repos WHERE status = 'active' AND sync = 'active'"
+    " AND coalesce(checked_us, 0) < ? ORDER BY checked_us NULLS FIRST LIMIT ?"
+)
+UNRESOLVED = (
+    "SELECT did FROM repos WHERE status = 'active' AND NOT identity_due"
+    " AND coalesce(resolved_us, 0) < ? ORDER BY resolved_us NULLS FIRST LIMIT ?"
+)
 
 SCHEMAS_OF = "SELECT uri FROM records WHERE state = 'live' AND kind = 'schema' AND did IN"
 
@@ -109,15 +183,71 @@ LEFT_OVER = (
     " AND (did IN (SELECT did FROM records) OR did IN (SELECT did FROM quarantine))"
 )
 
+SOME_OF = "SELECT uri FROM records WHERE did = ? LIMIT ?"
+
+RECOUNT = (
+    "UPDATE repos SET held_rows = held.held_rows, live_records = held.live_records,"
+    " live_bytes = held.live_bytes, deferred_records = held.deferred_records"
+    " FROM (SELECT count(*) AS held_rows, count(*) FILTER (state = 'live') AS live_records,"
+    " coalesce(sum(strlen(body)), 0) AS live_bytes,"
+    " count(*) FILTER (state = 'deferred') AS deferred_records FROM records WHERE did = ?) held"
+    " WHERE repos.did = ?"
+)
+
+FRAMES_NAMING = (
+    "DELETE FROM quarantine WHERE did = '' AND list_contains(string_split(path, ' '), ?)"
+)
+
+BEYOND_ACCOUNT = (
+    "SELECT uri FROM quarantine WHERE did IN (SELECT unnest(?)) QUALIFY row_number()"
+    " OVER (PARTITION BY did ORDER BY seen_us DESC, rev DESC NULLS LAST, uri DESC) > ?"
+)
+BEYOND_BYTES = (
+    "SELECT uri FROM quarantine WHERE did = ''"
+    " QUALIFY sum(octet_length(raw)) OVER (ORDER BY seen_us DESC, uri DESC) > ?"
+)
+OLDEST = "SELECT uri FROM quarantine ORDER BY seen_us, rev NULLS FIRST, uri LIMIT ?"
+EXPIRED = "SELECT uri FROM quarantine WHERE seen_us < ? LIMIT ?"
+
+OLD_TOMBSTONES = (
+    "SELECT r.uri, r.did, r.rev FROM records r JOIN repos p ON p.did = r.did"
+    " WHERE r.state = 'deleted' AND r.indexed_us < ? AND p.sync = 'active' AND p.rev >= r.rev"
+    " LIMIT ?"
+)
+
+FORGETTABLE = (
+    "SELECT did FROM repos WHERE held_rows = 0 AND did NOT IN (SELECT did FROM quarantine)"
+    " AND greatest(coalesce(met_us, 0), coalesce(account_us, 0))"
+    " < CASE WHEN status = 'active' AND sync = 'active' THEN ? ELSE ? END"
+)
+
+ROOMY = (
+    "SELECT did FROM repos WHERE deferred_records > 0 AND status = 'active' AND sync = 'active'"
+    " AND coalesce(retried_us, 0) < ? AND (live_records + deferred_records <= ?"
+    " OR live_records <= ?) AND live_bytes <= ? LIMIT ?"
+)
+
 SETTLE = (
     "DELETE FROM quarantine WHERE did = ? AND uri NOT IN"
     " (SELECT uri FROM records WHERE did = ? AND state = 'invalid')"
 )
 
+TAKE_OUT = "DELETE FROM records WHERE uri IN"
+
 DEPENDENTS = (
     "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND schema_uri IN",
     "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND target_uri IN",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a repo is, as last resolved, and how it stands with it."""
+
+    pds: str | None
+    key: str | None
+    rev: str | None
+    sync: str
 
 
 @dataclass(frozen=True, slots=True)

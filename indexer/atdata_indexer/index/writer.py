@@ -93,7 +93,7 @@ class IndexWriter:
         path.mkdir()
         seq, done = self._store.head, 0
         try:
-            with guarded("cannot build the index"):
+            with guarded("cannot build the index", self._folder):
                 writer = open_index(str(path)).writer(_HEAP_BYTES, 1)
                 for batch in self._store.load_all():
                     for one in batch:
@@ -122,7 +122,7 @@ class IndexWriter:
             raise StoreError("there is no index yet")
         if not name.startswith(f"v{LAYOUT}-"):
             raise StoreError(f"the index {name} has another layout")
-        with guarded("the index cannot be opened"):
+        with guarded("the index cannot be opened", self._folder):
             index = open_index(str(self._folder / name))
             epoch, seq = read_sentinel(index.searcher(), self._schema)
             writer = index.writer(_HEAP_BYTES, 1)
@@ -142,7 +142,7 @@ class IndexWriter:
                 shutil.rmtree(stale)
 
     def _commit(self) -> "_Commit":
-        return _Commit(self._writer)
+        return _Commit(self._writer, self._folder)
 
     def _document(self, fields: dict[str, object]) -> tantivy.Document:
         # Without the schema a wrong type is accepted here and fails the commit later.
@@ -155,16 +155,18 @@ class IndexWriter:
     def _release(self) -> None:
         writer = getattr(self, "_writer", None)
         if writer is not None:
-            writer.wait_merging_threads()
             del self._writer
+            # A merge that fails loses nothing, and must not hide why a commit failed before it.
+            with suppress(StoreError), guarded("the index cannot be closed"):
+                writer.wait_merging_threads()
 
 
 class _Commit:
     """One tantivy commit: all of it, or a rollback and a StoreError."""
 
-    def __init__(self, writer: tantivy.IndexWriter) -> None:
+    def __init__(self, writer: tantivy.IndexWriter, folder: Path) -> None:
         self._writer = writer
-        self._guard = guarded("cannot write the index")
+        self._guard = guarded("cannot write the index", folder)
 
     def __enter__(self) -> tantivy.IndexWriter:
         self._guard.__enter__()
@@ -186,7 +188,8 @@ class _Commit:
 def current(folder: Path) -> str | None:
     """The name of the generation that readers use, if there is one."""
     try:
-        return (folder / CURRENT).read_text("ascii").strip() or None
+        # Damaged, it names what is not there.
+        return (folder / CURRENT).read_text("ascii", errors="replace").strip() or None
     except FileNotFoundError:
         return None
 

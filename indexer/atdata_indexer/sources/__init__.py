@@ -4,12 +4,14 @@ Invariants: frames come in the order of the stream; what waits unread is bounded
 ends by itself only when the stream does.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from typing import Protocol
+
+from atdata_indexer.frames import Decode
 
 
 class Source(Protocol):
-    """A stream of `com.atproto.sync.subscribeRepos` frames that can be taken up at a cursor."""
+    """A stream of frames that can be taken up at a cursor."""
 
     @property
     def name(self) -> str:
@@ -25,3 +27,9 @@ class Source(Protocol):
         The first chunk, which may be empty, says that the source is connected. Ends when the
         stream does. Raises OSError or websockets' exceptions when the connection fails.
         """
+
+    def decoder(self, tracked: Container[str]) -> Decode:
+        """What reads these frames; `tracked` holds the DIDs whose every event matters."""
+
+    def emitted_us(self, frame: bytes) -> int | None:
+        """When the source says it sent a frame, in microseconds since the epoch."""

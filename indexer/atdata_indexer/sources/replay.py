@@ -3,11 +3,11 @@
 import gzip
 import struct
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Container, Iterator, Sequence
 from pathlib import Path
 
 from atdata_indexer.errors import FrameError
-from atdata_indexer.frames import Decoder
+from atdata_indexer.frames import Decode, Decoder, event_micros
 from atdata_indexer.sources.relay import MAX_FRAME_BYTES
 
 _CHUNK = 64
@@ -43,6 +43,14 @@ class ReplaySource:
                 chunk = []
         if chunk:
             yield chunk
+
+    def decoder(self, tracked: Container[str]) -> Decode:
+        """See `Source.decoder`."""
+        return Decoder(tracked, self.name).decode
+
+    def emitted_us(self, frame: bytes) -> int | None:
+        """See `Source.emitted_us`."""
+        return event_micros(frame)
 
 
 def read_recording(path: Path) -> Iterator[bytes]:

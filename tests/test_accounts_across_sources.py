@@ -1,0 +1,52 @@
+"""One truth of an account, whatever the order in which several sources tell of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atdata_indexer.frames import Account
+from atdata_indexer.ingest import Work
+from tests.small_index import ALICE, NOW_US, SmallIndex, schema
+
+EARLIER, LATER = NOW_US - 2_000_000, NOW_US - 1_000_000
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[SmallIndex]:
+    opened = SmallIndex(tmp_path)
+    opened.put([schema()])
+    yield opened
+    opened.close()
+
+
+def tell(index: SmallIndex, source: str, active: bool, time_us: int | None) -> bool:
+    """Whether the account is shown after a source has told of it."""
+    status = None if active else "deactivated"
+    event = Account(1, ALICE, active, status, time_us, source)
+    index.ingest.apply(Work([event], {source: 1}))
+    return bool(index.views())
+
+
+def test_a_source_that_lags_does_not_take_back_what_another_told(index: SmallIndex) -> None:
+    assert not tell(index, "one", False, LATER)
+    assert not tell(index, "two", True, EARLIER), "it was active before"
+    assert index.ingest.counts["stale_accounts"] == 1
+    assert index.store.cursor("two") == 1, "the event is settled all the same"
+    assert tell(index, "two", True, NOW_US)
+
+
+def test_one_source_is_taken_at_its_order_whatever_its_clock_says(index: SmallIndex) -> None:
+    assert not tell(index, "one", False, LATER)
+    assert tell(index, "one", True, EARLIER)
+    assert not tell(index, "one", False, None)
+
+
+def test_a_time_in_the_future_holds_nobody_up(index: SmallIndex) -> None:
+    assert not tell(index, "one", False, NOW_US * 2)
+    assert tell(index, "two", True, NOW_US)
+
+
+def test_a_source_that_tells_no_time_is_taken_as_of_now(index: SmallIndex) -> None:
+    assert not tell(index, "one", False, EARLIER)
+    assert tell(index, "two", True, None)
