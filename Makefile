@@ -14,7 +14,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: .venv demo run test test-long lint format reference bench test-deps constraints clean help
+.PHONY: .venv demo run test test-long test-mutants lint format reference bench postgres test-deps constraints clean help
 
 # --- shell fragments --------------------------------------------------------------------------
 
@@ -79,6 +79,15 @@ echo "$$inputs" >> $$stamp.new; \
 mv $$stamp.new $$stamp
 endef
 
+# Sets $sudo to what makes a command root's: nothing for root. Says what is $missing if it cannot be.
+define become_root
+sudo=; \
+if [ "$$(id -u)" -ne 0 ]; then \
+	if ! command -v sudo >/dev/null; then echo "Missing:$$missing. Run as root or with sudo." >&2; exit 1; fi; \
+	sudo=sudo; \
+fi
+endef
+
 # --- targets ----------------------------------------------------------------------------------
 
 .venv: ## make or refresh .venv (editable install with everything)
@@ -96,6 +105,9 @@ test: .venv ## all tests but the long ones
 test-long: .venv ## the long tests (kill and load tests, the large corpus)
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
+test-mutants: .venv ## whether the tests notice deliberate faults; fails if one survives
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 lint: .venv ## ruff (rules and format), then mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -108,13 +120,32 @@ format: .venv ## let ruff fix and format
 reference: .venv ## make docs/queries.md from the lexicons
 	@$(BIN)/python -m atdata_api.reference > docs/queries.md
 
-bench: .venv ## measure the firehose path (small)
-	@$(BIN)/python -m benchmarks.firehose --small $(ARGS)
+BENCHMARKS := firehose ingest freshness
+
+bench: .venv ## measure reading, ingest and freshness, each on a small scale
+	@set -eu; for name in $(BENCHMARKS); do \
+		echo "--- $$name"; $(BIN)/python -m benchmarks.$$name --small $(ARGS); \
+	done
+
+# PostgreSQL's package makes a cluster of its own, which nothing here uses.
+postgres:
+	@set -eu; \
+	installed() { ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; }; \
+	if installed; then exit 0; fi; \
+	missing=" postgresql"; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "Missing:$$missing (15 or newer), for the benchmarks. This target installs on Debian only." >&2; exit 1; \
+	fi; \
+	$(become_root); \
+	echo "Installing:$$missing"; \
+	$$sudo apt-get update -qq; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; \
+	if ! installed; then echo "Still no PostgreSQL in /usr/lib/postgresql." >&2; exit 1; fi
 
 # The real PDS of the tests: what it needs from the system, then its packages, remade when the lock
 # file or Node changes. better-sqlite3 is compiled here, hence the compiler, and Node's own headers
 # where they are installed (node-gyp would download them). HOME may be read-only.
-test-deps: ## what the tests need beside Python: Node and the real PDS (Debian; elsewhere says what)
+test-deps: postgres ## what the tests need beside Python: Node, the real PDS, PostgreSQL (Debian; elsewhere says what)
 	@set -eu; \
 	stamp=$(PDS)/node_modules/.stamp; \
 	if [ ! -f $(PDS)/package-lock.json ]; then echo "$(PDS)/package-lock.json is missing" >&2; exit 1; fi; \
@@ -136,11 +167,7 @@ test-deps: ## what the tests need beside Python: Node and the real PDS (Debian; 
 		if ! command -v apt-get >/dev/null; then \
 			echo "Missing:$$missing. This target installs on Debian only; elsewhere install by hand: $$needs." >&2; exit 1; \
 		fi; \
-		sudo=; \
-		if [ "$$(id -u)" -ne 0 ]; then \
-			if ! command -v sudo >/dev/null; then echo "Missing:$$missing. Run as root or with sudo." >&2; exit 1; fi; \
-			sudo=sudo; \
-		fi; \
+		$(become_root); \
 		echo "Installing:$$missing"; \
 		$$sudo apt-get update -qq; \
 		packages=; \
