@@ -7,9 +7,11 @@ from pathlib import Path
 
 from atdata_indexer.daemon import Indexer
 from atdata_indexer.playback import Playback
+from atdata_schemas.syntax import format_micros
+from benchmarks.repos import encode
 from tests.appview import settings, until
 from tests.contents import searchable
-from tests.signed import Author, frame
+from tests.signed import SEQS, Author, frame
 
 
 class Network:
@@ -27,6 +29,13 @@ class Network:
         """Let the PDS answer with every repo as it is now."""
         for author in self.authors:
             self.playback.repos[author.did] = author.car()
+
+    def tell(self, author: Author, *, active: bool, status: str | None = None) -> None:
+        """Send an `#account` event."""
+        seq = next(SEQS)
+        body = {"did": author.did, "active": active, "seq": seq, "time": format_micros(seq)}
+        body |= {} if status is None else {"status": status}
+        self.playback.append(encode({"op": 1, "t": "#account"}) + encode(body))
 
     def insert(self, message: bytes) -> None:
         """Send what is no event, or has no place of its own."""

@@ -13,7 +13,7 @@ from benchmarks.repos import Repo, Write, car, cid_of, encode, link, sign
 
 START_US = 1_780_000_000_000_000
 _TID = "234567abcdefghijklmnopqrstuvwxyz"
-_SEQS = itertools.count(1)
+SEQS = itertools.count(1)
 DATASET = "app.bsky.atdata.dataset"
 SCHEMA_URI = "at://did:plc:schemaschemaschemaschema/app.bsky.atdata.schema/3kaaaaaaaaaa2"
 
@@ -89,7 +89,7 @@ class Author:
                 block = encode(one.record)
                 self.blocks[cid_of(block)] = block
         return self.repo.commit(tid(next(self.revs)), writes) | {
-            "seq": next(_SEQS),
+            "seq": next(SEQS),
             "time": "2026-05-28T20:26:40.000Z",
         }
 

@@ -218,6 +218,37 @@ async def test_what_found_no_room_while_its_repo_was_fetched_is_fetched_afterwar
         assert not indexer._lanes.lost
 
 
+async def test_commits_after_a_return_survive_the_deletion_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted, active again and a commit, all while the repo is fetched."""
+    author = Author("alice")
+    network = Network(author)
+    network.send(author.create(1))
+    network.serve_repos()
+    whole, told = Fetcher.repo, list[str]()
+
+    async def overtaken(fetcher: Fetcher, pds: str, did: str) -> bytes:
+        car = await whole(fetcher, pds, did)
+        if not told:
+            told.append(did)
+            network.tell(author, active=False, status="deleted")
+            network.tell(author, active=True)
+            network.send(author.create(3))
+            await until(lambda: indexer.counts["account"] == 2)
+        return car
+
+    async with network.followed(tmp_path) as indexer:
+        assert await network.settled(indexer) == author.uris()
+        monkeypatch.setattr(Fetcher, "repo", overtaken)
+        assert author.create(2), "which never comes, so that the next leaves a gap"
+        network.serve_repos()
+        network.send(author.create(4))
+        network.serve_repos()
+        await until(lambda: bool(told))
+        assert await network.settled(indexer) == author.uris()
+
+
 async def test_commits_of_a_key_that_cannot_be_looked_up_are_let_go_and_fetched_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -315,6 +315,15 @@ def test_a_reference_reaches_into_its_own_document_and_into_others() -> None:
         assert fault(checks, **{name: {"n": "1"}}) == (f"{name}.n", "type", "not an integer")
 
 
+def test_a_definition_may_contain_itself_and_a_fault_is_found_however_deep() -> None:
+    branch = {"type": "array", "items": {"type": "array", "items": {"type": "ref", "ref": "#tree"}}}
+    tree = {"type": "object", "properties": {"n": {"type": "integer"}, "twigs": branch}}
+    checks = of({"tree": {"type": "ref", "ref": "#tree"}}, tree=tree)
+    assert fault(checks, tree={"n": 1, "twigs": [[], [{"n": 2}, {"twigs": []}]]}) is None
+    found = fault(checks, tree={"twigs": [[], [{"n": 2}, {"twigs": [[{"n": "3"}]]}]]})
+    assert found == ("tree.twigs[1][1].twigs[0][0].n", "type", "not an integer")
+
+
 # --- unions -----------------------------------------------------------------------------------
 
 TOLD_BY_TYPE = {

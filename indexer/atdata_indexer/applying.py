@@ -173,11 +173,7 @@ class Applier:
             case Identity(did=did):
                 self._judged.pop(did, None)
                 self._lookups.soon(did)
-            case Account(did=did, status=status):
-                self._syncer.soon(did)
-                if status == "deleted":
-                    self._lanes.drop(did)
-            case Sync(did=did):
+            case Account(did=did) | Sync(did=did):
                 self._syncer.soon(did)
             case Gap(dids=dids):
                 for did in dids:

@@ -120,7 +120,9 @@ class Discovery:
             except Refused:
                 if cursor is None or cursor != kept:
                     raise
-                cursor = kept = None  # the host does not know this place in its list any more
+                # The host does not know this place in its list any more.
+                cursor = kept = None
+                seen.clear()
                 continue
             if page.cursor in seen:
                 page = replace(page, cursor=None)  # it goes in circles: that was all

@@ -22,9 +22,6 @@ from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
 from atdata_indexer.snapshot import Snapshot, fold_snapshot
 
-BACKLOG = 2000
-"""While more waits, tantivy is committed once for so many outbox entries."""
-
 PRUNE_EVERY = 10_000
 """How many outbox entries come between two prunings."""
 
@@ -102,10 +99,8 @@ class Ingest:
         self._events(work, outcome)
         for snapshot in work.snapshots:
             self._snapshot(snapshot, outcome, is_enough=snapshot.did not in work.lost)
-        if work.more and self._store.head - self._writer.seq < BACKLOG:
-            outcome.unsearchable = True
-            return outcome
-        reached = self._writer.catch_up()
+        reached = self._writer.catch_up(more=work.more)
+        outcome.unsearchable = reached < self._store.head
         if reached - self._pruned >= PRUNE_EVERY:
             self.counts["outbox_pruned"] += self._store.prune_outbox(reached)
             self._pruned = reached
@@ -178,10 +173,10 @@ class Ingest:
             case Account(did=did, active=active, status=status):
                 if not self._store.set_account(event, cursors, now):
                     self.counts["stale_accounts"] += 1
-                if not active:
+                elif not active:
                     self._writer.catch_up()
-                if status == "deleted" and not active:
-                    self._store.purge(did)
+                    if status == "deleted":
+                        self._store.purge(did)
             case Identity(did=did):
                 self._store.set_identity_due(did, cursors, now)
             case Sync(did=did, rev=rev):

@@ -16,6 +16,8 @@ from atdata_schemas.errors import ValidationError
 from atdata_schemas.records import Lens, Record, Schema, parse_record
 from atdata_schemas.syntax import micros, tid_micros
 
+_TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 RAW_BYTES = 8192
 """How much of an invalid record quarantine keeps."""
 
@@ -82,7 +84,7 @@ def _live(row: Row, block: bytes | RecordError) -> Row:
         schema_uri=source,
         target_uri=target,
         created_us=min(micros(record.created_at), tid_micros(row.rev)),
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
+        body=_TEXT.encode(body),
     )
 
 

@@ -16,6 +16,7 @@ from atdata_indexer.index.tables import Link, Stored
 from atdata_schemas.lexicon import Json
 from atdata_schemas.syntax import format_micros
 
+_TEXT = json.JSONEncoder(ensure_ascii=False)
 LAYOUT = 1
 SENTINEL = "sentinel"
 INVALID_HANDLE = "handle.invalid"
@@ -89,7 +90,7 @@ def document(stored: Stored) -> dict[str, Any]:
         "did": stored.did,
         "text": [normalise(text) for text in texts if text],
         "created": stored.sort_created,
-        "view": json.dumps(view(stored, record), ensure_ascii=False).encode(),
+        "view": _TEXT.encode(view(stored, record)).encode(),
     }
     if stored.handle is not None:
         fields["handle"] = stored.handle

@@ -6,11 +6,11 @@ one thread; those that only read (`status`, `counts`) may be called from any.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from hashlib import sha256
 from typing import Any
 
-from atdata_indexer.changes import Changes, Fault, Held, Repo, SyncState
+from atdata_indexer.changes import Changes, Fault, Held, Repo, Row, SyncState
 from atdata_indexer.fetch import Page
 from atdata_indexer.frames import Account, Gap
 from atdata_indexer.identity import ResolvedIdentity
@@ -19,6 +19,9 @@ from atdata_indexer.index.bounds import BoundedDatabase
 from atdata_indexer.index.sortkeys import unique_keys
 from atdata_indexer.index.tables import Link, Place, RecordStatus, Stored
 from atdata_indexer.limits import DEFERRED, Totals
+
+_OF_ROW = [field.name for field in fields(Row)]
+"""What `asdict` would copy, which costs ten times as much."""
 
 
 class Store(BoundedDatabase):
@@ -106,27 +109,26 @@ class Store(BoundedDatabase):
         """Hide or show again all records of an account (spec: account hosting status).
 
         Any inactive status hides at once; a deleted account is to be purged once it is hidden.
-        False when another source has told of a later state: then nothing changes.
+        False when a later state was told already, by this source or another: nothing changes then.
         """
         did, active, status = event.did, event.active, event.status
         new = "active" if active else status if status not in (None, "", "active") else "inactive"
         with self._transaction():
             self._save_cursors(cursors, now_us)
-            sql = "SELECT status, account_us, account_source FROM repos WHERE did = ?"
-            old, last_us, teller = next(iter(self._all(sql, [did])), (None, None, None))
-            # What one source says comes in order; only between two can an older word come later.
+            old = self._value("SELECT status FROM repos WHERE did = ?", [did])
             said_us = min(event.time_us or now_us, now_us)
-            if teller not in (None, event.source) and said_us < (last_us or 0):
+            # One source may say things again, from its cursor on; another may lag behind.
+            if self._all(tables.TOLD_LATER, [did, said_us, event.source, event.seq]):
                 return False
-            sql = "UPDATE repos SET account_us = ?, account_source = ? WHERE did = ?"
-            self._db.execute(sql, [said_us, event.source, did])
+            self._db.execute(tables.TELL, [said_us, event.source, event.seq, did])
+            if active:
+                self._db.execute(tables.BACK, [did])
             if old is not None and old != new:
                 self._db.execute("UPDATE repos SET status = ? WHERE did = ?", [new, did])
                 if old == "deleted":
                     # Nothing was kept: what is there now must be fetched.
                     self._db.execute("UPDATE repos SET sync = 'backfilling' WHERE did = ?", [did])
                 if active:
-                    self._db.execute(tables.BACK, [did])
                     live = self._in(tables.LIVE_OF, [did])
                     self._append((*row[:4], "show") for row in live)
                     self._refresh_dependents(row[0] for row in live if row[4] == "schema")
@@ -386,7 +388,8 @@ class Store(BoundedDatabase):
         keys |= unique_keys(wanted, lambda some: self._taken(some) | kept.intersection(some))
         last = {change.uri: self.head + n for n, change in enumerate(changes.outbox, 1)}
         return [
-            asdict(row) | {"sort_created": keys.get(uri), "indexed_us": now_us, "seq": last[uri]}
+            {name: getattr(row, name) for name in _OF_ROW}
+            | {"sort_created": keys.get(uri), "indexed_us": now_us, "seq": last[uri]}
             for uri, row in rows.items()
         ]
 

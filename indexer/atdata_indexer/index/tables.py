@@ -25,9 +25,9 @@ CREATE TABLE repos (
     did VARCHAR PRIMARY KEY, rev VARCHAR, status VARCHAR NOT NULL, sync VARCHAR NOT NULL,
     handle VARCHAR, pds VARCHAR, signing_key VARCHAR, identity_due BOOLEAN NOT NULL,
     data VARCHAR, met_us BIGINT, resolved_us BIGINT, checked_us BIGINT, account_us BIGINT,
-    account_source VARCHAR, held_rows BIGINT DEFAULT 0, live_records BIGINT DEFAULT 0,
-    live_bytes BIGINT DEFAULT 0, deferred_records BIGINT DEFAULT 0, retried_us BIGINT,
-    pruned_rev VARCHAR);
+    account_source VARCHAR, account_seq BIGINT, held_rows BIGINT DEFAULT 0,
+    live_records BIGINT DEFAULT 0, live_bytes BIGINT DEFAULT 0,
+    deferred_records BIGINT DEFAULT 0, retried_us BIGINT, pruned_rev VARCHAR);
 CREATE TABLE discoveries (
     host VARCHAR NOT NULL, collection VARCHAR NOT NULL, cursor VARCHAR, done_us BIGINT,
     PRIMARY KEY (host, collection));
@@ -51,6 +51,7 @@ MIGRATIONS = {
         ALTER TABLE repos ADD COLUMN checked_us BIGINT;
         ALTER TABLE repos ADD COLUMN account_us BIGINT;
         ALTER TABLE repos ADD COLUMN account_source VARCHAR;
+        ALTER TABLE repos ADD COLUMN account_seq BIGINT;
         ALTER TABLE records ADD COLUMN rule VARCHAR;
         ALTER TABLE repos ADD COLUMN held_rows BIGINT DEFAULT 0;
         ALTER TABLE repos ADD COLUMN live_records BIGINT DEFAULT 0;
@@ -157,6 +158,11 @@ HELD = (
 
 LIVE_OF = "SELECT uri, did, cid, rev, kind FROM records WHERE state = 'live' AND did IN"
 
+TOLD_LATER = (
+    "SELECT did FROM repos WHERE did = $1 AND account_us >= $2"
+    " AND CASE account_source WHEN $3 THEN account_seq >= $4 ELSE account_us > $2 END"
+)
+TELL = "UPDATE repos SET account_us = ?, account_source = ?, account_seq = ? WHERE did = ?"
 BACK = (
     "UPDATE repos SET checked_us = NULL,"
     " sync = CASE sync WHEN 'gone' THEN 'desynchronised' ELSE sync END WHERE did = ?"

@@ -9,7 +9,7 @@ tantivy's only means that the tail of the outbox is applied (again) at the next 
 import json
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from atdata_indexer.index.store import Store
 CURRENT = "CURRENT"
 _HEAP_BYTES = 64_000_000
 _SLICE = 2000
+BACKLOG = 2000
+"""After so many outbox entries tantivy commits, however many more are to come."""
 
 
 class IndexWriter:
@@ -52,7 +54,7 @@ class IndexWriter:
         self._store = store
         self._progress = progress
         self._schema = schema()
-        self.seq = 0
+        self.seq = self._staged = 0
         self.rebuilt: str | None = None
         """Why the index was made anew when it was opened; None when it was not."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,23 +64,19 @@ class IndexWriter:
             self.rebuilt = str(error)
             self._writer = self.rebuild()
 
-    def catch_up(self) -> int:
-        """Apply the outbox after `seq`; returns the seq reached, which is then searchable."""
-        while entries := self._store.outbox(self.seq, _SLICE):
-            uris = dict.fromkeys(uri for _, uri in entries)
-            stored = self._store.load(uris)
-            reached = entries[-1][0]
-            with self._commit() as writer:
-                for uri in uris:
-                    # `at://did` stands for all records of an account that is hidden.
-                    account = uri.removeprefix("at://") if uri.count("/") == 2 else None
-                    field, value = ("uri", uri) if account is None else ("did", account)
-                    writer.delete_documents_by_term(field, value)
-                for one in stored:
-                    writer.add_document(self._document(document(one)))
-                self._mark(writer, reached)
-            self.seq = reached
-            self._committed()
+    def catch_up(self, *, more: bool = False) -> int:
+        """Apply the outbox; returns the seq that is searchable, which is the newest.
+
+        With `more` to come at once, only every BACKLOG entries: tantivy goes on with the documents
+        it was given meanwhile, and a commit costs as much for few as for many.
+        """
+        while entries := self._store.outbox(self._staged, _SLICE):
+            self._stage(dict.fromkeys(uri for _, uri in entries))
+            self._staged = entries[-1][0]
+            if self._staged - self.seq >= BACKLOG:
+                self._make_searchable()
+        if self._staged > self.seq and not more:
+            self._make_searchable()
         return self.seq
 
     def rebuild(self) -> tantivy.IndexWriter:
@@ -106,7 +104,7 @@ class IndexWriter:
             shutil.rmtree(path, ignore_errors=True)
             raise
         self._release()
-        self._writer, self.seq = writer, seq
+        self._writer, self.seq, self._staged = writer, seq, seq
         write_atomically(self._folder / CURRENT, name)
         return writer
 
@@ -133,7 +131,7 @@ class IndexWriter:
             raise StoreError("the index is ahead of the database")
         if seq < (self._store.head if oldest is None else oldest - 1):
             raise StoreError("the index is behind what the outbox still holds")
-        self.seq = seq
+        self.seq = self._staged = seq
         return writer
 
     def _forget_all_but(self, name: str | None) -> None:
@@ -147,6 +145,32 @@ class IndexWriter:
     def _document(self, fields: dict[str, object]) -> tantivy.Document:
         # Without the schema a wrong type is accepted here and fails the commit later.
         return tantivy.Document.from_dict(fields, self._schema)
+
+    def _stage(self, uris: Iterable[str]) -> None:
+        """Give tantivy what is to be found of these records, or nothing of what was staged."""
+        stored = self._store.load(uris)
+        writer = self._writer
+        try:
+            with guarded("cannot write the index", self._folder):
+                for uri in uris:
+                    # `at://did` stands for all records of an account that is hidden.
+                    account = uri.removeprefix("at://") if uri.count("/") == 2 else None
+                    field, value = ("uri", uri) if account is None else ("did", account)
+                    writer.delete_documents_by_term(field, value)
+                for one in stored:
+                    writer.add_document(self._document(document(one)))
+        except StoreError:
+            self._staged = self.seq
+            with suppress(Exception):  # the failure itself is what is reported
+                writer.rollback()
+            raise
+
+    def _make_searchable(self) -> None:
+        reached, self._staged = self._staged, self.seq
+        with self._commit() as writer:
+            self._mark(writer, reached)
+        self.seq = self._staged = reached
+        self._committed()
 
     def _mark(self, writer: tantivy.IndexWriter, seq: int) -> None:
         writer.delete_documents_by_term("kind", SENTINEL)
