@@ -103,13 +103,20 @@ class AppViewProcess:
     """`atdata-appview run` (or `index`, `serve`) in a process of its own; `url` once it serves."""
 
     def __init__(
-        self, data_dir: Path, host: str, *, command: Sequence[str] = ("run",), **more: Any
+        self,
+        data_dir: Path,
+        host: str,
+        *,
+        command: Sequence[str] = ("run",),
+        program: Sequence[str] = (PROGRAM,),
+        wait: bool = True,
+        **more: Any,
     ) -> None:
         values = settings(data_dir, host, log_format="json", **more).model_dump(exclude_none=True)
         variables = {Settings.variable(name): str(value) for name, value in values.items()}
         self._ended = False
         self._process = subprocess.Popen(
-            [PROGRAM, *command],
+            [*program, *command],
             env={**os.environ, **variables},
             stderr=subprocess.PIPE,
             text=True,
@@ -118,8 +125,10 @@ class AppViewProcess:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        started = self.wait_for_log("indexing" if command[0] == "index" else "serving")
-        self.url: str = started.get("url", "")
+        self.url = ""
+        if wait:
+            started = self.wait_for_log("indexing" if command[0] == "index" else "serving")
+            self.url = started.get("url", "")
 
     def wait_for_log(self, event: str) -> dict[str, Any]:
         """The first log line `event`; fails when the process ends or takes too long."""
@@ -138,6 +147,11 @@ class AppViewProcess:
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs."""
+        return self._process.poll()
 
     def kill(self) -> None:
         """`kill -9`, by the process's own handle."""
