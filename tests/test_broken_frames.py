@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atdata_indexer.changes import Changes
 from atdata_indexer.errors import FrameError, StreamError
-from atdata_indexer.fold import Changes, fold
+from atdata_indexer.fold import fold
 from atdata_indexer.frames import Commit, Decoder, Event, Malformed, Op, event_micros
 from tests.builders import (
     DATASET,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from atdata_indexer.fold import Changes, Repo, fold, touched
+from atdata_indexer.changes import Changes, Repo
+from atdata_indexer.fold import fold, touched
 from atdata_indexer.repo import read_car
 from atdata_schemas.syntax import cid_text
 from benchmarks.repos import Write, cid_of, commit_block, link, sign

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from atdata_api.server import AppView
-from atdata_indexer.fold import Row
+from atdata_indexer.changes import Row
 from atdata_indexer.index.cursor import InvalidCursor
 from atdata_indexer.index.query import Search
 from atdata_indexer.index.reader import Page, Sort

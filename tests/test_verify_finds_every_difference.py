@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tantivy
 
-from atdata_indexer.fold import Row
+from atdata_indexer.changes import Row
 from atdata_indexer.index.audit import Audit, audit, pin
 from atdata_indexer.index.fields import document, open_index, schema
 from atdata_indexer.index.writer import current
