@@ -17,11 +17,11 @@ from atdata_indexer.changes import Changes, Fault, Held, Repo, Row, SyncState
 from atdata_indexer.errors import CommitError, RecordError
 from atdata_indexer.frames import Commit, LooseOp, Malformed, Op
 from atdata_indexer.limits import DEFAULTS, Limits
-from atdata_indexer.repo import Blocks, open_commit
+from atdata_indexer.repo import Blocks, cid_text, open_commit
 from atdata_indexer.rows import apply_row
 from atdata_indexer.verify import verify_commit
 from atdata_schemas.records import KINDS
-from atdata_schemas.syntax import cid_text, tid_micros
+from atdata_schemas.syntax import tid_micros
 
 FUTURE_US = 5 * 60 * 1_000_000
 """A rev this much ahead of the clock is invalid (https://atproto.com/specs/repository)."""

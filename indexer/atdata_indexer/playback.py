@@ -22,9 +22,8 @@ from websockets.http11 import Request, Response
 
 from atdata_indexer.frames import Decoder, event_micros
 from atdata_indexer.ingest import wall_clock
-from atdata_indexer.repo import read_roots
+from atdata_indexer.repo import cid_text, read_roots
 from atdata_indexer.sources.replay import read_recording
-from atdata_schemas.syntax import cid_text
 
 RECORDING = Path(str(files("atdata_indexer") / "recording" / "frames.bin.gz"))
 IDENTITIES = Path(str(files("atdata_indexer") / "recording" / "identities.json"))

@@ -15,7 +15,6 @@ import libipld
 from atdata_indexer.errors import CommitError, RecordError
 from atdata_indexer.frames import Commit
 from atdata_schemas.lexicon import Json
-from atdata_schemas.syntax import cid_text
 
 MAX_RECORD_BYTES = 1_048_576
 MAX_DEPTH = 64
@@ -111,6 +110,14 @@ def read_record(block: bytes) -> Json:
 def record_cid(record: Json) -> str:
     """The CID of a record in its JSON form. Raises ValueError for what is not one."""
     return block_cid(write_record(record))
+
+
+def cid_text(cid: bytes) -> str:
+    """As `atdata_schemas.syntax.cid_text`, thirty times as fast: every record has several."""
+    if len(cid) != 36 or cid[:4] not in (_CBOR_PREFIX, _RAW_PREFIX):
+        raise ValueError(f"not a CID of the AT Protocol data model: {cid[:40].hex()}")
+    text: str = libipld.encode_multibase("b", cid)
+    return text
 
 
 def block_cid(block: bytes) -> str:

@@ -76,8 +76,15 @@ def _live(row: Row, block: bytes | RecordError) -> Row:
     body = read_record(block)
     record = parse_record(row.collection, row.rkey, body)
     source, target = _links(record)
-    return replace(
-        row,
+    return Row(
+        uri=row.uri,
+        did=row.did,
+        collection=row.collection,
+        rkey=row.rkey,
+        kind=row.kind,
+        cid=row.cid,
+        rev=row.rev,
+        op_index=row.op_index,
         state="live",
         name=record.name,
         version=record.version if isinstance(record, Schema) else None,
@@ -85,6 +92,7 @@ def _live(row: Row, block: bytes | RecordError) -> Row:
         target_uri=target,
         created_us=min(micros(record.created_at), tid_micros(row.rev)),
         body=_TEXT.encode(body),
+        verified=row.verified,
     )
 
 

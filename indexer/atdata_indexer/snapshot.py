@@ -16,11 +16,11 @@ from atdata_indexer.errors import CommitError, RecordError
 from atdata_indexer.fetch import Listing
 from atdata_indexer.limits import DEFAULTS, Limits
 from atdata_indexer.mst import MAX_DEPTH, Leaf, open_node
-from atdata_indexer.repo import Blocks, block_cid, read_roots, write_record
+from atdata_indexer.repo import Blocks, block_cid, cid_text, read_roots, write_record
 from atdata_indexer.rows import apply_row
 from atdata_indexer.verify import data_root, verify_signature
 from atdata_schemas.records import KINDS
-from atdata_schemas.syntax import cid_text, is_cid, is_record_key, is_tid
+from atdata_schemas.syntax import is_cid, is_record_key, is_tid
 
 
 @dataclass(frozen=True, slots=True)

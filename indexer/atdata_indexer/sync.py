@@ -29,8 +29,9 @@ from atdata_schemas.records import KINDS
 FETCHES = 4
 OUTDATED_S = 60.0
 REFUSED_S = 60.0
+UNWRITTEN = 100
 UNWRITTEN_BYTES = 32 << 20
-"""While more than this waits for the writer, nothing more is fetched."""
+"""While so many snapshots, or so much, wait for the writer, nothing more is fetched."""
 REPORTED = 100
 """After so many fetched repos a line in the log says how far it is."""
 
@@ -118,7 +119,7 @@ class Syncer:
         self._wake()
 
     async def _fetch(self, did: str, failures: int) -> float | None:
-        while sum(self._unwritten.values()) > UNWRITTEN_BYTES:
+        while self._is_full():
             self._written.clear()
             await self._written.wait()
         self._unresolved.discard(did)
@@ -139,6 +140,10 @@ class Syncer:
         except BaseException:
             self.applied(did)  # nobody else would let its events go on
             raise
+
+    def _is_full(self) -> bool:
+        waiting = self._unwritten.values()
+        return len(waiting) >= UNWRITTEN or sum(waiting) > UNWRITTEN_BYTES
 
     async def _try(self, did: str, pds: str, key: str | None) -> float | None:
         """Fetch a repo that is held; what is not handed on to the writer is released."""

@@ -77,7 +77,8 @@ class Store(BoundedDatabase):
             healed = [row["uri"] for row in rows if row["uri"] not in changes.faults]
             in_step = [f"at://{r.did}" for r in changes.repos.values() if r.sync == "active"]
             healed += [uri for uri in in_step if uri not in changes.faults]
-            self._in("DELETE FROM quarantine WHERE uri IN", healed)
+            if self._value("SELECT count(*) FROM quarantine"):
+                self._in("DELETE FROM quarantine WHERE uri IN", healed)
             for did in changes.healed:
                 self._db.execute(tables.SETTLE, [did, did])
             checked = dict.fromkeys(changes.in_step, now_us)
@@ -417,8 +418,8 @@ class Store(BoundedDatabase):
     def _refresh_dependents(self, schemas: Iterable[str]) -> None:
         """Queue whatever shows one of these schemas, so that its document is made again."""
         uris = list(schemas)
-        found = [row for sql in tables.DEPENDENTS for row in self._in(sql, uris)]
-        self._append((*row, "refresh") for row in found)
+        if uris:
+            self._append((*row, "refresh") for row in self._all(tables.DEPENDENTS, [uris]))
 
     def _stored(self, rows: Iterable[Sequence[Any]]) -> list[Stored]:
         rows = list(rows)

@@ -241,8 +241,8 @@ SETTLE = (
 TAKE_OUT = "DELETE FROM records WHERE uri IN"
 
 DEPENDENTS = (
-    "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND schema_uri IN",
-    "SELECT uri, did, cid, rev FROM records WHERE state = 'live' AND target_uri IN",
+    "SELECT uri, did, cid, rev FROM records WHERE state = 'live'"
+    " AND (schema_uri IN (SELECT unnest($1)) OR target_uri IN (SELECT unnest($1)))"
 )
 
 
