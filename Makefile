@@ -100,7 +100,7 @@ run: .venv ## indexer and API in one process, on the live network
 	@$(BIN)/atdata-appview run $(ARGS)
 
 test: .venv ## all tests but the long ones
-	@$(BIN)/python -m pytest -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile $(ARGS)
 
 test-long: .venv ## the long tests (kill and load tests, the large corpus)
 	@$(BIN)/python -m pytest -m long $(ARGS)
@@ -120,9 +120,9 @@ format: .venv ## let ruff fix and format
 reference: .venv ## make docs/queries.md from the lexicons
 	@$(BIN)/python -m atdata_api.reference > docs/queries.md
 
-BENCHMARKS := firehose ingest freshness
+BENCHMARKS := firehose ingest freshness backfill
 
-bench: .venv ## measure reading, ingest and freshness, each on a small scale
+bench: .venv ## measure reading, ingest, freshness and backfill, each on a small scale
 	@set -eu; for name in $(BENCHMARKS); do \
 		echo "--- $$name"; $(BIN)/python -m benchmarks.$$name --small $(ARGS); \
 	done

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from anyio.from_thread import start_blocking_portal
 
@@ -225,9 +225,15 @@ def answer_of(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
+class Served(Protocol):
+    """What listens on a free port of 127.0.0.1 while its block lasts."""
+
+    def serve(self) -> AbstractAsyncContextManager[str]: ...
+
+
 @contextmanager
-def playing(playback: Playback) -> Iterator[str]:
-    """A playback served in a thread beside the test; gives `127.0.0.1:port`."""
+def playing(playback: Served) -> Iterator[str]:
+    """A playback (or the like) served in a thread beside the test; gives `127.0.0.1:port`."""
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(playback.serve()) as host,

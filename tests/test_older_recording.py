@@ -36,7 +36,8 @@ async def ends(tmp_path_factory: pytest.TempPathFactory) -> Any:
     states = []
     for name in ("frames.bin", "frames-replay.bin"):
         playback = Playback(list(read_recording(PROTOCOL / name)), IDENTITIES)
-        async with indexing(playback, tmp_path_factory.mktemp(name)) as indexer:
+        folder = tmp_path_factory.mktemp(name)
+        async with indexing(playback, folder, account_quarantine=1000) as indexer:
             states.append(everything(indexer))
     return states
 

@@ -141,7 +141,7 @@ class Indexer:
                 meet=self._applier.meet,
                 wake=wake.set,
             )
-            for line in lines
+            for number, line in enumerate(lines)
         ]
         self._housekeeper = Housekeeper(
             settings,

@@ -64,7 +64,8 @@ class Database:
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
         self._db.close()
-        self._root.close()
+        with self._lock:  # a reader in another thread may be beginning
+            self._root.close()
         if self._file is not None:
             os.close(self._file)
             self._file = None
