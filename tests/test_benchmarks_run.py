@@ -62,6 +62,14 @@ def test_freshness_ends_with_its_figures() -> None:
     assert figures["n"] == 5
 
 
+def test_backfill_ends_with_its_figures_and_misses_nothing() -> None:
+    figures = figures_of("backfill", "--repos", "60", "--kills", "3")
+    assert list(figures) == ["repos_per_s", "records_per_s", "expected", "killed", "missing"]
+    assert figures["missing"] == 0
+    assert figures["killed"] >= 3
+    assert figures["expected"] > 60
+
+
 def test_the_throw_away_postgres_is_durable_and_leaves_nothing_behind() -> None:
     need_postgres()
     with postgres.running() as connection:

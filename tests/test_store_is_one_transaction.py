@@ -1,5 +1,6 @@
 """Rows, repo state, outbox and cursor are committed together or not at all."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from atdata_indexer.errors import StoreError
 from atdata_indexer.index.store import Store
+from tests.appview import PATIENCE_S
 from tests.contents import stored
 from tests.small_index import SmallIndex, dataset, schema
 
@@ -91,3 +93,29 @@ def test_sql_cannot_reach_files_or_settings(index: SmallIndex) -> None:
         ):
             with pytest.raises(duckdb.Error):
                 db.execute(sql)
+
+
+def test_closing_waits_for_who_still_reads(index: SmallIndex) -> None:
+    begun, go_on, counted = threading.Event(), threading.Event(), list[int]()
+
+    def read() -> None:
+        with index.store.reader() as db:
+            begun.set()
+            assert go_on.wait(PATIENCE_S)
+            counted.extend(db.execute("SELECT count(*) FROM records").fetchone() or ())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert begun.wait(PATIENCE_S)
+    closing = threading.Thread(target=index.store.close)
+    closing.start()
+    assert closing.is_alive()
+    assert not counted
+    go_on.set()
+    for thread in (reader, closing):
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    assert len(counted) == 1
+    with pytest.raises(StoreError, match="cannot be read"), index.store.reader():
+        pass
+    index.open()

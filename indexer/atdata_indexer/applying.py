@@ -58,6 +58,7 @@ class Applier:
         self._judged: dict[str, float] = {}
         self._unsearchable = False
         self._ended = False
+        self._turning = False
 
     def attach(
         self,
@@ -91,6 +92,11 @@ class Applier:
         """Whether anything waits that can be applied now."""
         waits = self._found or self._lookups.resolved or self._syncer.snapshots
         return bool(len(self._lanes) or waits or self._unsearchable)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being applied or could be."""
+        return not self._turning and not self.has_work
 
     def end(self) -> None:
         """Let `run` end when all that waits is applied."""
@@ -142,7 +148,11 @@ class Applier:
             more=len(self._lanes) > 0,
         )
         self._found, self._lookups.resolved, self._syncer.snapshots = [], [], []
-        outcome = await loop.run_in_executor(self._thread, self._write, work)
+        self._turning = True
+        try:
+            outcome = await loop.run_in_executor(self._thread, self._write, work)
+        finally:
+            self._turning = False
         self._unsearchable = outcome.unsearchable
         for one in self._followers:
             for status in one.statuses:

@@ -140,3 +140,15 @@ class Changes:
     in_step: set[str] = field(default_factory=set)
     """Repos that were just seen to miss nothing."""
     counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Changes") -> None:
+        """Let this be what another run does as well, which concerns other repos."""
+        self.rows |= other.rows
+        self.repos |= other.repos
+        self.totals |= other.totals
+        self.faults |= other.faults
+        self.outbox += other.outbox
+        self.doubted += other.doubted
+        self.healed |= other.healed
+        self.in_step |= other.in_step
+        self.counts += other.counts

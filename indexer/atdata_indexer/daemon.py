@@ -25,6 +25,7 @@ from atdata_indexer.discovery import Discovery
 from atdata_indexer.errors import StoreError
 from atdata_indexer.fetch import Fetcher, Page
 from atdata_indexer.following import Follower, SourceStatus, backoff
+from atdata_indexer.hosts import Hosts
 from atdata_indexer.housekeeping import Housekeeper
 from atdata_indexer.identity import IdentityResolver
 from atdata_indexer.index.reader import Reader
@@ -93,7 +94,9 @@ class Indexer:
             wake=wake.set,
             give_up=self._applier.give_up,
         )
-        self._fetcher = Fetcher(self._strangers, repo_bytes=settings.repo_mb << 20)
+        # One host may be a PDS and a directory: what it asks for holds for both.
+        hosts, repo_bytes = Hosts(), settings.repo_mb << 20
+        self._fetcher = Fetcher(self._strangers, repo_bytes=repo_bytes, hosts=hosts)
         self._syncer = Syncer(
             store,
             self._lanes,
@@ -120,7 +123,7 @@ class Indexer:
 
         self.discovery = Discovery(
             settings.asked,
-            Fetcher(self._operators, repo_bytes=settings.repo_mb << 20),
+            Fetcher(self._operators, repo_bytes=repo_bytes, hosts=hosts),
             store,
             keep,
             pause,
@@ -141,7 +144,7 @@ class Indexer:
                 meet=self._applier.meet,
                 wake=wake.set,
             )
-            for number, line in enumerate(lines)
+            for line in lines
         ]
         self._housekeeper = Housekeeper(
             settings,
@@ -160,6 +163,7 @@ class Indexer:
             store,
             self.discovery if settings.backfill and live else None,
             Duties(
+                notes.unresolved,
                 self._lookups.all_soon,
                 self._reconciler.soon,
                 lambda: self._lookups.idle and self._reconciler.idle,
@@ -256,7 +260,7 @@ class Indexer:
         fetched = self._syncer.idle and self._reconciler.idle and self.discovery.idle
         return (
             not self._lanes.holding
-            and not self._applier.has_work
+            and self._applier.idle
             and self._lookups.idle
             and (fetched or not self._settings.backfill)
             and self.reader.seq == self.store.head
@@ -310,7 +314,7 @@ class Indexer:
         await self.discovery.round(self._clock(), hosts)
         for did in await asyncio.to_thread(self.store.behind):
             self._syncer.soon(did)
-        while not (self._syncer.resting and self._lookups.resting and not self._applier.has_work):
+        while not (self._syncer.resting and self._lookups.resting and self._applier.idle):
             self._room.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):

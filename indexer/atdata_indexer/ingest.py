@@ -9,19 +9,22 @@ tantivy catches up with the outbox
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TypeGuard
 
 from atdata_indexer.changes import Changes
-from atdata_indexer.fold import fold, touched
+from atdata_indexer.fold import FUTURE_US, fold, touched
 from atdata_indexer.frames import Account, Commit, Event, Gap, Identity, LooseOp, Malformed, Sync
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
 from atdata_indexer.snapshot import Snapshot, fold_snapshot
+from atdata_schemas.syntax import tid_micros
 
+BATCH_RECORDS = 500
+"""How many records of snapshots go into one transaction, about."""
 PRUNE_EVERY = 10_000
 """How many outbox entries come between two prunings."""
 
@@ -97,8 +100,8 @@ class Ingest:
             # Before any cursor passes what was lost.
             self._store.set_behind(work.lost)
         self._events(work, outcome)
-        for snapshot in work.snapshots:
-            self._snapshot(snapshot, outcome, is_enough=snapshot.did not in work.lost)
+        for some in _batches(work.snapshots):
+            self._snapshots(some, outcome, work.lost)
         reached = self._writer.catch_up(more=work.more)
         outcome.unsearchable = reached < self._store.head
         if reached - self._pruned >= PRUNE_EVERY:
@@ -148,19 +151,27 @@ class Ingest:
         cursors = _advance(outcome, work) if last else {}
         self._commit(changes, cursors, now)
 
-    def _snapshot(self, snapshot: Snapshot, outcome: Outcome, *, is_enough: bool) -> None:
-        """Apply a whole repo, which stays behind when that is not enough."""
-        repo = self._store.repos([snapshot.did]).get(snapshot.did)
-        if repo is None or repo.status == "deleted":
-            return
-        held = self._store.held(snapshot.did)
-        changes = fold_snapshot(snapshot, repo, held, self._store.limits)
-        if changes.repos and not is_enough:
-            changes.repos[repo.did] = replace(changes.repos[repo.did], sync="desynchronised")
-            changes.in_step.clear()
-        self._commit(changes, {}, self._clock())
-        if not changes.repos:
-            outcome.outdated.add(snapshot.did)
+    def _snapshots(self, some: Sequence[Snapshot], outcome: Outcome, lost: Collection[str]) -> None:
+        """Apply whole repos; those of which something was lost meanwhile stay behind."""
+        changes, now = Changes(), self._clock()
+        repos = self._store.repos(snapshot.did for snapshot in some)
+        for snapshot in some:
+            repo = repos.get(snapshot.did)
+            if repo is None or repo.status == "deleted":
+                continue
+            if tid_micros(snapshot.rev) > now + FUTURE_US:
+                changes.counts["snapshots_from_the_future"] += 1
+                outcome.outdated.add(snapshot.did)
+                continue
+            held = self._store.held(snapshot.did)
+            one = fold_snapshot(snapshot, repo, held, self._store.limits)
+            if not one.repos:
+                outcome.outdated.add(snapshot.did)
+            elif snapshot.did in lost:
+                one.repos[repo.did] = replace(one.repos[repo.did], sync="desynchronised")
+                one.in_step.clear()
+            changes.add(one)
+        self._commit(changes, {}, now)
 
     def _commit(self, changes: Changes, cursors: Mapping[str, int], now_us: int) -> None:
         dropped = self._store.commit(changes, cursors, now_us)
@@ -200,3 +211,15 @@ def _advance(outcome: Outcome, work: Work) -> Mapping[str, int]:
 
 def _is_op(event: Event) -> TypeGuard[Commit | LooseOp | Malformed]:
     return isinstance(event, Commit | LooseOp | Malformed)
+
+
+def _batches(snapshots: Sequence[Snapshot]) -> Iterator[list[Snapshot]]:
+    """Snapshots to be stored in one transaction each: a transaction costs as much as many rows."""
+    batch: list[Snapshot] = []
+    for snapshot in snapshots:
+        batch.append(snapshot)
+        if sum(len(one.records) for one in batch) >= BATCH_RECORDS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

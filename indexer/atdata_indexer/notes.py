@@ -32,6 +32,10 @@ class Notes:
         """A repo was compared with its PDS, or could not be."""
         await self.write(lambda: self._store.set_checked(did, self._clock()))
 
+    async def unresolved(self, before_us: int, limit: int) -> list[str]:
+        """Accounts that were not looked up since, now due."""
+        return await self.write(lambda: self._store.unresolved(before_us, limit))
+
     async def page(self, host: str, collection: str, page: Page) -> list[str]:
         """The repos that a host named, and where its list goes on; gives the new ones."""
         return await self.write(

@@ -22,9 +22,11 @@ SLICE = 500
 
 @dataclass(frozen=True, slots=True)
 class Duties:
-    """What a round hands on: accounts to look up, repos to compare. `idle` says that all of the
-    last were. `tidy` keeps the database within its bounds.
+    """What a round hands on: accounts to look up, which `unresolved` gives, and repos to compare.
+    `idle` says that all of the last were. `tidy` keeps the database within its bounds.
     """
+
+    unresolved: Callable[[int, int], Awaitable[list[str]]]
 
     look_up: Callable[[Sequence[str]], None]
     compare: Callable[[Sequence[str]], None]
@@ -78,8 +80,7 @@ class Rounds:
                 return
             now, settings = self._clock(), self._settings
             stale = now - settings.identity_hours * HOUR_US
-            dids = await asyncio.to_thread(self._store.unresolved, stale, SLICE)
-            self._duties.look_up(dids)
+            self._duties.look_up(await self._duties.unresolved(stale, SLICE))
             if settings.backfill:
                 before = now - settings.reconcile_hours * HOUR_US
                 dids = await asyncio.to_thread(self._store.unchecked, before, SLICE)

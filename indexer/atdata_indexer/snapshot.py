@@ -50,7 +50,10 @@ def read_snapshot(car: bytes, did: str, key: str | None) -> Snapshot:
     if block is None:
         raise CommitError("commit-block", "the CAR lacks its commit block")
     data = data_root(block) if key is None else verify_signature(block, key)
-    claims = libipld.decode_dag_cbor(block)
+    try:
+        claims = libipld.decode_dag_cbor(block)
+    except ValueError as error:
+        raise CommitError("commit-block", f"the commit block is not DAG-CBOR: {error}") from error
     rev = claims.get("rev")
     if claims.get("did") != did or not isinstance(rev, str) or not is_tid(rev):
         raise CommitError("commit-block", "the commit block is another repo's")

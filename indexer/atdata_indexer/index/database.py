@@ -21,6 +21,8 @@ from atdata_indexer.index import files, tables
 _DAMAGE = ("orrupt", "checksum", "not a valid DuckDB", "Could not read enough", "WAL file")
 """What DuckDB's words for a damaged file have in common. It has no error of its own for that."""
 
+CLOSING_S = 30.0
+"""How long readers may take when the file is closed."""
 SCANNED = 100_000
 """Up to so many outbox entries, hence rows, a scan is cheaper than 500 look-ups by key."""
 
@@ -50,7 +52,8 @@ class Database:
             )
         except (duckdb.Error, OSError) as error:
             raise StoreError(f"cannot open {path}: {error}{_way_back(error)}") from error
-        self._lock = threading.Lock()
+        self._readers = 0
+        self._reading = threading.Condition()
         self._db = self._root.cursor()
         self.head = 0
         try:
@@ -64,7 +67,9 @@ class Database:
     def close(self) -> None:
         """Close the file; the store cannot be used afterwards."""
         self._db.close()
-        with self._lock:  # a reader in another thread may be beginning
+        with self._reading:
+            # DuckDB refuses to close while another thread still reads; most do so for moments.
+            self._reading.wait_for(lambda: not self._readers, CLOSING_S)
             self._root.close()
         if self._file is not None:
             os.close(self._file)
@@ -194,13 +199,17 @@ class Database:
     @contextmanager
     def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own for reading, on a consistent snapshot; any thread."""
-        with self._lock:
+        with self._told("read"), self._reading:
             db = self._root.cursor()
+            self._readers += 1
         try:
             with self._told("read"):
                 yield db
         finally:
             db.close()
+            with self._reading:
+                self._readers -= 1
+                self._reading.notify_all()
 
 
 def _way_back(error: Exception) -> str:

@@ -258,8 +258,9 @@ class Store(BoundedDatabase):
         return self._dids(tables.UNCHECKED, [before_us, limit])
 
     def unresolved(self, before_us: int, limit: int) -> list[str]:
-        """Accounts whose identity was not looked up since. Any thread."""
-        return self._dids(tables.UNRESOLVED, [before_us, limit])
+        """Accounts whose identity was not looked up since; that it is due is noted."""
+        with self._transaction():
+            return [did for (did,) in self._all(tables.UNRESOLVED, [before_us, limit])]
 
     def set_checked(self, did: str, now_us: int) -> None:
         """Note that a repo was compared with its PDS, or could not be."""

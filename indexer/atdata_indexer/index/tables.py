@@ -138,7 +138,9 @@ RETRY = (
 IDENTITY = (
     "UPDATE repos SET handle = incoming.handle, pds = incoming.pds,"
     " signing_key = incoming.signing_key, identity_due = incoming.identity_due,"
-    " resolved_us = incoming.resolved_us"
+    " resolved_us = incoming.resolved_us,"
+    " sync = CASE WHEN repos.sync = 'gone' AND incoming.pds IS DISTINCT FROM repos.pds"
+    " THEN 'desynchronised' ELSE repos.sync END"
     " FROM incoming WHERE repos.did = incoming.did"
 )
 BEREFT = (
@@ -178,8 +180,9 @@ UNCHECKED = (
     " AND coalesce(checked_us, 0) < ? ORDER BY checked_us NULLS FIRST LIMIT ?"
 )
 UNRESOLVED = (
-    "SELECT did FROM repos WHERE status = 'active' AND NOT identity_due"
-    " AND coalesce(resolved_us, 0) < ? ORDER BY resolved_us NULLS FIRST LIMIT ?"
+    "UPDATE repos SET identity_due = true WHERE did IN"
+    " (SELECT did FROM repos WHERE status = 'active' AND NOT identity_due"
+    " AND coalesce(resolved_us, 0) < ? ORDER BY resolved_us NULLS FIRST LIMIT ?) RETURNING did"
 )
 
 SCHEMAS_OF = "SELECT uri FROM records WHERE state = 'live' AND kind = 'schema' AND did IN"
