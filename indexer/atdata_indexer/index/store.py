@@ -10,21 +10,20 @@ from dataclasses import asdict, fields, replace
 from hashlib import sha256
 from typing import Any
 
-from atdata_indexer.changes import Changes, Fault, Held, Repo, Row, SyncState
-from atdata_indexer.fetch import Page
+from atdata_indexer.changes import Changes, Fault, Held, Row
 from atdata_indexer.frames import Account, Gap
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index import tables
-from atdata_indexer.index.bounds import BoundedDatabase
+from atdata_indexer.index.repos import RepoDatabase, repo_row, totals_row
 from atdata_indexer.index.sortkeys import unique_keys
-from atdata_indexer.index.tables import Link, Place, RecordStatus, Stored
-from atdata_indexer.limits import DEFERRED, Totals
+from atdata_indexer.index.tables import Link, RecordStatus, Stored
+from atdata_indexer.limits import DEFERRED
 
 _OF_ROW = [field.name for field in fields(Row)]
 """What `asdict` would copy, which costs ten times as much."""
 
 
-class Store(BoundedDatabase):
+class Store(RepoDatabase):
     """The rows, repos, cursors, outbox and quarantine of one AppView.
 
     Raises StoreError when the file is in use, damaged or of a layout this version does not know.
@@ -36,30 +35,10 @@ class Store(BoundedDatabase):
         """Those of `uris` that have a row, tombstones included."""
         return _held(self._in(f"{tables.HELD} WHERE uri IN", uris))
 
-    def repos(self, dids: Iterable[str]) -> dict[str, Repo]:
-        """What is known of those of `dids` that are tracked."""
-        return {
-            did: Repo(did, rev, status, sync, data, key, Totals(*totals), pruned)
-            for did, rev, status, sync, data, key, pruned, *totals in self._in(tables.KNOWN, dids)
-        }
-
     def held(self, did: str) -> dict[str, Held]:
         """All rows of a repo by URI, tombstones included. Any thread."""
         with self.reader() as db:
             return _held(db.execute(f"{tables.HELD} WHERE did = ?", [did]).fetchall())
-
-    def sample(self, size: int) -> list[str]:
-        """Some repos that are in step, at random. Any thread."""
-        return self._dids(tables.SAMPLE, [size])
-
-    def tracked(self) -> set[str]:
-        """Every tracked DID."""
-        return {did for (did,) in self._all("SELECT did FROM repos")}
-
-    def cursor(self, source: str) -> int | None:
-        """The last seq of `source` whose effect is stored."""
-        seq: int | None = self._value("SELECT seq FROM cursors WHERE source = ?", [source])
-        return seq
 
     # What writes
 
@@ -84,13 +63,11 @@ class Store(BoundedDatabase):
             checked = dict.fromkeys(changes.in_step, now_us)
             repos, totals = changes.repos, changes.totals
             rows = [
-                _repo_row(
-                    replace(one, totals=totals.get(did, one.totals)), now_us, checked.get(did)
-                )
+                repo_row(replace(one, totals=totals.get(did, one.totals)), now_us, checked.get(did))
                 for did, one in repos.items()
             ]
             self._upsert(tables.REPO, rows)
-            others = [_totals_row(did, one) for did, one in totals.items() if did not in repos]
+            others = [totals_row(did, one) for did, one in totals.items() if did not in repos]
             self._upsert(tables.TOTALS, others)
             if changes.faults:
                 dropped = self._bound_quarantine({f.did for f in changes.faults.values()})
@@ -100,11 +77,6 @@ class Store(BoundedDatabase):
             )
             self._save_cursors(cursors, now_us)
         return dropped
-
-    def save_cursors(self, cursors: Mapping[str, int], now_us: int) -> None:
-        """Move cursors over events that concern nothing we keep."""
-        with self._transaction():
-            self._save_cursors(cursors, now_us)
 
     def set_account(self, event: Account, cursors: Mapping[str, int], now_us: int) -> bool:
         """Hide or show again all records of an account (spec: account hosting status).
@@ -139,38 +111,6 @@ class Store(BoundedDatabase):
                     schemas = self._in(tables.SCHEMAS_OF, [did])
                     self._refresh_dependents(uri for (uri,) in schemas)
         return True
-
-    def add_repos(self, dids: Iterable[str], now_us: int) -> None:
-        """Begin to track repos of which nothing is known but that they have records of ours."""
-        with self._transaction():
-            repos = [Repo(did, sync="backfilling") for did in dict.fromkeys(dids)]
-            self._upsert(tables.NEW_REPO, [_repo_row(repo, now_us) for repo in repos])
-
-    def set_sync_state(self, did: str, sync: SyncState) -> None:
-        """Note how it stands with a repo that was to be fetched."""
-        with self._transaction():
-            self._db.execute("UPDATE repos SET sync = ? WHERE did = ?", [sync, did])
-
-    def set_behind(self, dids: Iterable[str]) -> None:
-        """Note that repos which were in step must be fetched."""
-        with self._transaction():
-            sql = "UPDATE repos SET sync = 'desynchronised' WHERE sync = 'active' AND did IN"
-            self._in(sql, dids)
-
-    def set_sync(self, did: str, rev: str, cursors: Mapping[str, int], now_us: int) -> None:
-        """Note a `#sync`: a repo whose rev is not the one stored is desynchronised."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE repos SET sync = 'desynchronised' WHERE did = ? AND rev IS DISTINCT FROM ?",
-                [did, rev],
-            )
-            self._save_cursors(cursors, now_us)
-
-    def set_identity_due(self, did: str, cursors: Mapping[str, int], now_us: int) -> None:
-        """Note that a DID document must be read again."""
-        with self._transaction():
-            self._db.execute("UPDATE repos SET identity_due = true WHERE did = ?", [did])
-            self._save_cursors(cursors, now_us)
 
     def note_gap(self, gap: Gap, cursors: Mapping[str, int], now_us: int) -> int:
         """Note that something was missed: every repo is to be compared with its PDS, those that are
@@ -227,74 +167,6 @@ class Store(BoundedDatabase):
             moved = [row["did"] for row in rows if row["handle"] != held[row["did"]]]
             live = self._in(tables.LIVE_OF, moved + [row["did"] for row in bereft])
             self._append((*row[:4], "refresh") for row in live)
-
-    def behind(self) -> list[str]:
-        """Repos of active accounts that are not in step with their PDS. Any thread."""
-        with self.reader() as db:
-            rows = db.execute(
-                "SELECT did FROM repos WHERE status = 'active'"
-                " AND sync IN ('backfilling', 'desynchronised', 'throttled')"
-            ).fetchall()
-        return [did for (did,) in rows]
-
-    def is_behind(self, did: str) -> bool:
-        """Whether a repo must be fetched. Any thread."""
-        with self.reader() as db:
-            row = db.execute(
-                "SELECT status = 'active' AND sync IN ('backfilling', 'desynchronised',"
-                " 'throttled') FROM repos WHERE did = ?",
-                [did],
-            ).fetchone()
-        return row is not None and bool(row[0])
-
-    def place(self, did: str) -> Place | None:
-        """Where an account's repo is, and how it stands with it. Any thread."""
-        with self.reader() as db:
-            row = db.execute(tables.PLACE, [did]).fetchone()
-        return None if row is None else Place(*row)
-
-    def unchecked(self, before_us: int, limit: int) -> list[str]:
-        """Repos in step that were not compared with their PDS since. Any thread."""
-        return self._dids(tables.UNCHECKED, [before_us, limit])
-
-    def unresolved(self, before_us: int, limit: int) -> list[str]:
-        """Accounts whose identity was not looked up since; that it is due is noted."""
-        with self._transaction():
-            return [did for (did,) in self._all(tables.UNRESOLVED, [before_us, limit])]
-
-    def set_checked(self, did: str, now_us: int) -> None:
-        """Note that a repo was compared with its PDS, or could not be."""
-        with self._transaction():
-            self._db.execute("UPDATE repos SET checked_us = ? WHERE did = ?", [now_us, did])
-
-    def discovered(self, host: str, collection: str) -> tuple[str | None, int | None]:
-        """Where the list of a host goes on, and when it was last read to the end. Any thread."""
-        with self.reader() as db:
-            row = db.execute(
-                "SELECT cursor, done_us FROM discoveries WHERE host = ? AND collection = ?",
-                [host, collection],
-            ).fetchone()
-        return (None, None) if row is None else (row[0], row[1])
-
-    def note_page(self, host: str, collection: str, page: Page, now_us: int) -> list[str]:
-        """Store the repos of a page with where its list goes on; gives those that are new."""
-        done = now_us if page.cursor is None else None
-        with self._transaction():
-            known = {did for (did,) in self._in("SELECT did FROM repos WHERE did IN", page.dids)}
-            new = [did for did in dict.fromkeys(page.dids) if did not in known]
-            rows = [_repo_row(Repo(did, sync="backfilling"), now_us) for did in new]
-            self._upsert(tables.NEW_REPO, rows)
-            self._db.execute(
-                "INSERT OR REPLACE INTO discoveries VALUES (?, ?, ?, ?)",
-                [host, collection, page.cursor, done],
-            )
-        return new
-
-    def identities_due(self) -> list[str]:
-        """The DIDs whose document must be read (again). Any thread."""
-        with self.reader() as db:
-            due = db.execute("SELECT did FROM repos WHERE identity_due").fetchall()
-        return [did for (did,) in due]
 
     # What tantivy is derived from
 
@@ -359,10 +231,6 @@ class Store(BoundedDatabase):
             return RecordStatus("deleted", account_status="deleted")
         return RecordStatus("unseen")
 
-    def _dids(self, sql: str, params: Sequence[Any]) -> list[str]:
-        with self.reader() as db:
-            return [did for (did,) in db.execute(sql, list(params)).fetchall()]
-
     def counts(self) -> Mapping[str, int]:
         """How many tracked accounts are active, and how much is in quarantine."""
         with self.reader() as db:
@@ -402,11 +270,6 @@ class Store(BoundedDatabase):
     def _faults(self, changes: Changes, now_us: int) -> list[dict[str, Any]]:
         return [asdict(fault) | {"seen_us": now_us} for fault in changes.faults.values()]
 
-    def _save_cursors(self, cursors: Mapping[str, int], now_us: int) -> None:
-        for source, seq in cursors.items():
-            row = [source, seq, now_us]
-            self._db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", row)
-
     def _append(self, entries: Iterable[Sequence[Any]]) -> None:
         rows = [
             dict(zip(tables.OUTBOX.names, (seq, *entry), strict=True))
@@ -440,26 +303,3 @@ def _held(rows: Iterable[Sequence[Any]]) -> dict[str, Held]:
         uri: Held(collection, rkey, cid, (rev, index), state, verified, size)
         for uri, collection, rkey, cid, rev, index, state, verified, size in rows
     }
-
-
-def _totals_row(did: str, totals: Totals) -> dict[str, Any]:
-    return {
-        "did": did,
-        "held_rows": totals.rows,
-        "live_records": totals.records,
-        "live_bytes": totals.size,
-        "deferred_records": totals.deferred,
-    }
-
-
-def _repo_row(repo: Repo, now_us: int, checked_us: int | None = None) -> dict[str, Any]:
-    return {
-        "did": repo.did,
-        "rev": repo.rev,
-        "status": repo.status,
-        "sync": repo.sync,
-        "data": repo.data,
-        "identity_due": True,
-        "met_us": now_us,
-        "checked_us": checked_us,
-    } | _totals_row(repo.did, repo.totals)
