@@ -14,7 +14,7 @@ class Ledger(Protocol):
     """
 
     def record_status(self, uri: str) -> RecordStatus:
-        """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
+        """Whether a record is indexed, quarantined, deferred, hidden, deleted or unseen; why."""
 
     def account_counts(self) -> Mapping[str, int]:
         """`accounts` and `quarantined`."""

@@ -35,7 +35,7 @@ class AdminClient:
         self._path = data_dir / SOCKET
 
     def record_status(self, uri: str) -> RecordStatus:
-        """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
+        """Whether a record is indexed, quarantined, deferred, hidden, deleted or unseen; why."""
         return self._ask(RecordStatus, "GET", "record-status", uri=uri)
 
     def account_counts(self) -> Mapping[str, int]:

@@ -235,7 +235,7 @@ class Indexer:
             store.close()
 
     def record_status(self, uri: str) -> RecordStatus:
-        """Whether a record is indexed, quarantined, hidden, deleted or unseen, and why."""
+        """Whether a record is indexed, quarantined, deferred, hidden, deleted or unseen; why."""
         return self.store.record_status(uri)
 
     def account_counts(self) -> Mapping[str, int]:
