@@ -10,13 +10,13 @@ import asyncio
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import structlog
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from atdata_api.commands import leaves
 from atdata_api.operator import command_parser, guarded, say
 from atdata_indexer import overview
 from atdata_indexer.admin_client import AdminClient
@@ -71,19 +71,11 @@ def backfill(argv: list[str]) -> int:
         except ExceptionGroup as error:
             if error.split(IndexerError)[1] is not None:
                 raise
-            raise StoreError("; ".join(map(str, _leaves(error)))) from error
+            raise StoreError("; ".join(map(str, leaves(error)))) from error
         say(arguments.as_json, asdict(done), list(asdict(done).items()))
         return 1 if done.behind or done.unasked else 0
 
     return guarded(work)
-
-
-def _leaves(error: Exception) -> Iterator[Exception]:
-    if isinstance(error, ExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def _host(text: str) -> str:

@@ -128,7 +128,7 @@ def _until_done(program: Coroutine[Any, Any, int | None]) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         return 0
     except (IndexerError, OSError, ExceptionGroup) as error:
-        for reason in _leaves(error):
+        for reason in leaves(error):
             structlog.get_logger().error("stopped", error=str(reason), kind=type(reason).__name__)
         return 3
 
@@ -139,10 +139,11 @@ def _share_memory() -> None:
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
-def _leaves(error: Exception) -> Iterator[Exception]:
+def leaves(error: Exception) -> Iterator[Exception]:
+    """The errors in a group of groups; one that is none, itself."""
     if isinstance(error, ExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error
 

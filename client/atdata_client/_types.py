@@ -176,9 +176,9 @@ class TagCount:
 class RecordStatus:
     """Why a record is, or is not, in the index.
 
-    `status` is `indexed`, `quarantined` (`rule`, `path` and `reason` say what it breaks), `deferred`
-    (`rule` and `reason` say which limit of its account it exceeds), `hidden` (`account_status` says
-    why), `deleted` or `unseen`.
+    `status` is `indexed`, `quarantined` (`rule`, `path` and `reason` say what it breaks),
+    `deferred` (`rule` and `reason` say which limit of its account it exceeds), `hidden`
+    (`account_status` says why), `deleted` or `unseen`.
     """
 
     uri: str
