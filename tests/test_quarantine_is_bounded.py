@@ -180,6 +180,24 @@ def test_tombstones_are_forgotten_and_nothing_that_comes_late_brings_them_back(
     assert stored(index.store)[uri(1)][0] == "live"
 
 
+def test_an_account_that_creates_and_deletes_without_end_keeps_few_tombstones(
+    index: SmallIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "TIDY_CHUNK", 3)
+    index.store.limits = replace(SOME, records=2)
+    for number in range(5):
+        later(index, number)
+        send(index, 2 * number + 1, fine(number))
+        send(index, 2 * number + 2, gone(number))
+    send(index, 1, fine(9), did=BOB)
+    send(index, 2, gone(9), did=BOB)
+    assert index.store.tidy(NOW_US)["tombstones_pruned"] == 3
+    assert set(stored(index.store)) == {uri(3), uri(4), uri(9, BOB)}, "the oldest went"
+    assert index.store.tidy(NOW_US)["tombstones_pruned"] == 0, "there is room again"
+    send(index, 1, fine(0))
+    assert index.ingest.counts["stale_commits"] == 1
+
+
 def test_tombstones_stay_while_their_repo_is_not_in_step(index: SmallIndex) -> None:
     send(index, 1, fine(1))
     send(index, 9, gone(1))

@@ -129,9 +129,14 @@ class BoundedDatabase(Database):
             return self._drop(tables.EXPIRED, [before_us, TIDY_CHUNK])
 
     def _prune_tombstones(self, before_us: int) -> int:
-        """Forget old tombstones that their repo's rev has passed: whatever comes late is stale."""
+        """Forget tombstones that their repo's rev has passed: whatever comes late is stale.
+
+        The old ones, and before their time those of accounts that have too many rows: who creates
+        and deletes without end must not fill the database with what is not there.
+        """
         with self._transaction():
-            found = self._all(tables.OLD_TOMBSTONES, [before_us, TIDY_CHUNK])
+            most = 2 * self.limits.records
+            found = self._all(tables.OLD_TOMBSTONES, [before_us, most, TIDY_CHUNK])
             self._in("DELETE FROM records WHERE uri IN", [uri for uri, _, _ in found])
             newest = {did: "" for _, did, _ in found}
             for _, did, rev in found:

@@ -220,8 +220,8 @@ EXPIRED = "SELECT uri FROM quarantine WHERE seen_us < ? LIMIT ?"
 
 OLD_TOMBSTONES = (
     "SELECT r.uri, r.did, r.rev FROM records r JOIN repos p ON p.did = r.did"
-    " WHERE r.state = 'deleted' AND r.indexed_us < ? AND p.sync = 'active' AND p.rev >= r.rev"
-    " LIMIT ?"
+    " WHERE r.state = 'deleted' AND (r.indexed_us < ? OR p.held_rows > ?)"
+    " AND p.sync = 'active' AND p.rev >= r.rev ORDER BY r.indexed_us LIMIT ?"
 )
 
 FORGETTABLE = (
