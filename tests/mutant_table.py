@@ -228,8 +228,8 @@ MUTANTS = (
     Mutant(
         "what found no room is not fetched",
         GAPS,
-        "        if changes.repos and not is_enough:\n",
-        "        if not changes.repos and not is_enough:\n",
+        "            elif snapshot.did in lost:\n",
+        "            elif not snapshot.did:\n",
         "test_gaps_heal.py"
         "::test_what_found_no_room_while_its_repo_was_fetched_is_fetched_afterwards",
     ),
