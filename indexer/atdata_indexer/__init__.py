@@ -5,7 +5,8 @@ Where to look, one noun a file:
     what comes       sources/ (relay, Jetstream, recorded files) · following (reads one again and
                      again) · frames, jetstream (bytes → events) · lanes (what waits, what is held)
     what is believed repo (CAR, blocks) · mst · keys · verify
-    what it changes  fold (commits) · snapshot (whole repos) · limits (how much one may have)
+    what it changes  changes (the values) · fold (commits) · snapshot (whole repos) · rows (records)
+                     limits (how much one may have)
     what is kept     ingest (work → transactions) · applying (turns of the writer)
                      index/ (DuckDB, tantivy)
     repos in step    sync (fetches) · fetch, hosts, net (HTTP) · discovery · reconcile
