@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from atdata_indexer.errors import StoreError
+
 MAX_WAIT_S = 3600.0
 PATIENCE = 4
 """After so many failures nobody waits for it any more; it is tried again all the same."""
@@ -66,7 +68,10 @@ class Errands:
         self.soon(did)
 
     async def run(self) -> None:
-        """Work until cancelled. An unexpected error is logged, and tried again later."""
+        """Work until cancelled. An unexpected error is logged, and tried again later.
+
+        Raises StoreError: a store that fails is nobody else's doing.
+        """
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._workers):
                 tasks.create_task(self._work())
@@ -79,6 +84,8 @@ class Errands:
             self._doing.add(did)
             try:
                 wait = await self._do(did, failures)
+            except StoreError:
+                raise
             except Exception:
                 # What a stranger made fail in a way nobody thought of must stop nobody else.
                 self._log.exception("errand_failed", did=did)

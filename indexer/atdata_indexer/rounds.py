@@ -8,10 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from atdata_indexer.discovery import Discovery
-from atdata_indexer.errors import StoreError
 from atdata_indexer.index.store import Store
 from atdata_indexer.settings import Settings
 
@@ -27,7 +24,6 @@ class Duties:
     """
 
     unresolved: Callable[[int, int], Awaitable[list[str]]]
-
     look_up: Callable[[Sequence[str]], None]
     compare: Callable[[Sequence[str]], None]
     idle: Callable[[], bool]
@@ -51,7 +47,6 @@ class Rounds:
         self._duties = duties
         self._clock = clock
         self._now = asyncio.Event()
-        self._log = structlog.get_logger()
 
     def hurry(self) -> None:
         """Begin the next round at once: something is due."""
@@ -74,16 +69,13 @@ class Rounds:
                     continue
 
     async def _round(self) -> None:
-        try:
-            await self._duties.tidy()
-            if not self._duties.idle():
-                return
-            now, settings = self._clock(), self._settings
-            stale = now - settings.identity_hours * HOUR_US
-            self._duties.look_up(await self._duties.unresolved(stale, SLICE))
-            if settings.backfill:
-                before = now - settings.reconcile_hours * HOUR_US
-                dids = await asyncio.to_thread(self._store.unchecked, before, SLICE)
-                self._duties.compare(dids)
-        except StoreError as error:
-            self._log.warning("round_failed", error=str(error))
+        await self._duties.tidy()
+        if not self._duties.idle():
+            return
+        now, settings = self._clock(), self._settings
+        stale = now - settings.identity_hours * HOUR_US
+        self._duties.look_up(await self._duties.unresolved(stale, SLICE))
+        if settings.backfill:
+            before = now - settings.reconcile_hours * HOUR_US
+            dids = await asyncio.to_thread(self._store.unchecked, before, SLICE)
+            self._duties.compare(dids)
