@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import libipld
@@ -70,19 +71,34 @@ def missing() -> str | None:
 
 
 @contextmanager
-def running(parent: Path | None = None) -> Iterator[Connection]:
-    """A new cluster and a connection to it, on which each statement is a transaction."""
+def running(
+    parent: Path | None = None,
+    *,
+    kept: Path | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Connection]:
+    """A cluster and a connection to it, on which each statement is a transaction.
+
+    It is a new one, with the settings it ships with but for `settings`; one that is `kept` in a
+    folder is gone on with.
+    """
     if reason := missing():
         raise SystemExit(reason)
     user = _USER if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(dir=parent) as name, Path(name, "log").open("wb") as log:
-        data = f"{name}/data"
-        if user is not None:
-            account = pwd.getpwnam(user)
-            os.chown(name, account.pw_uid, account.pw_gid)
-        initdb = ["initdb", "--auth=trust", "--username=bench", "--encoding=UTF8", "--no-locale"]
-        _run([*initdb, "--pgdata", data], name, user, log).wait()
+        if kept is not None:
+            kept.mkdir(parents=True, exist_ok=True)
+        for folder in (name, kept):
+            if user is not None and folder is not None:
+                account = pwd.getpwnam(user)
+                os.chown(folder, account.pw_uid, account.pw_gid)
+        data = f"{kept or name}/data"
+        if not Path(data, "PG_VERSION").exists():
+            initdb = ["initdb", "--auth=trust", "--username=bench", "--encoding=UTF8"]
+            _run([*initdb, "--no-locale", "--pgdata", data], name, user, log).wait()
         arguments = ["-D", data, "-k", name, "-c", "listen_addresses="]
+        for variable, value in settings.items():
+            arguments += ["-c", f"{variable}={value}"]
         server = _run(["postgres", *arguments], name, user, log)
         try:
             with _connected(server, name) as connection:

@@ -108,4 +108,5 @@ def dataset_view(rkey: str = "3aaaaaaaaaaaa", **record: Any) -> dict[str, Any]:
 def page(*views: Mapping[str, Any], total: int | None = None, **more: Any) -> Canned:
     """A page of `searchDatasets`."""
     hits = len(views) if total is None else total
-    return Canned({"datasets": list(views), "hitsTotal": hits, **more})
+    found = {"datasets": list(views), "hitsTotal": hits, "hitsTotalIsBound": False}
+    return Canned(found | more)

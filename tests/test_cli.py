@@ -121,6 +121,12 @@ def test_search_prints_a_table_where_one_is_wanted(capsys: pytest.CaptureFixture
     assert "no dataset found" in shown
 
 
+def test_a_total_that_is_only_a_bound_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with canned_index(page(dataset_view(), total=10_000, hitsTotalIsBound=True)) as canned:
+        assert run("search", "--table", "--index", canned.url) == 0
+    assert "1 of 10000+ datasets" in capsys.readouterr().out
+
+
 def test_the_address_of_the_index_comes_from_the_environment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

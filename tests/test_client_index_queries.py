@@ -1,23 +1,26 @@
 """What the index client sends, and what it makes of the answers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
 
 import pytest
 
 from atdata_client import IndexClient, UnexpectedResponse
+from atdata_client._links import Backlink, LensPaths, SchemaUsage
+from atdata_client._pages import Facet, FacetValue
 from atdata_client._types import (
     Author,
+    ByteSlice,
     Counts,
     DatasetView,
+    Highlight,
     LensView,
     RecordStatus,
     SchemaLink,
     SchemaView,
     ServiceDescription,
     Source,
-    TagCount,
     as_json,
 )
 from atdata_client.index import query_pairs
@@ -64,62 +67,39 @@ def description() -> dict[str, Any]:
     }
 
 
+def paths() -> dict[str, Any]:
+    return {"paths": [{"lenses": []}, {"lenses": [lens_view()]}], "cut": True}
+
+
+def usage() -> dict[str, Any]:
+    return {
+        "schema": {"uri": SCHEMA_URI, "status": "missing"},
+        "datasets": 3,
+        "lensesFrom": 2,
+        "lensesTo": 1,
+        "newerVersions": [schema_view()],
+        "identical": [],
+    }
+
+
+def backlink() -> dict[str, Any]:
+    head = {name: value for name, value in lens_view().items() if name in ("uri", "cid", "author")}
+    sources = ["app.bsky.atdata.lens:sourceSchema"]
+    return head | {"sources": sources, "indexedAt": "2026-02-01T00:00:00.000000Z"}
+
+
 def test_the_canned_answers_of_these_tests_are_ones_an_index_may_give() -> None:
     check = lexicons().check_output
     view = dataset_view()
-    check("app.bsky.atdata.searchDatasets", {"hitsTotal": 1, "datasets": [view]})
+    found = {"hitsTotal": 1, "hitsTotalIsBound": False, "datasets": [view]}
+    check("app.bsky.atdata.searchDatasets", found)
+    check("app.bsky.atdata.findLensPaths", paths())
+    check("app.bsky.atdata.getSchemaUsage", usage())
+    check("app.bsky.atdata.getBacklinks", {"backlinks": [backlink()], "total": 1})
     check("app.bsky.atdata.getSchema", {"schema": schema_view()})
     check("app.bsky.atdata.getLens", {"lens": lens_view()})
     check("app.bsky.atdata.getRecordStatus", status())
     check("app.bsky.atdata.describeService", description())
-
-
-def test_every_method_asks_its_query_with_parameters_the_lexicon_takes() -> None:
-    answers = {
-        "searchDatasets": {"datasets": [], "hitsTotal": 0},
-        "searchSchemas": {"schemas": [], "hitsTotal": 0},
-        "listDatasets": {"datasets": []},
-        "listSchemas": {"schemas": []},
-        "listLenses": {"lenses": []},
-        "getDataset": {"dataset": dataset_view()},
-        "getDatasets": {"datasets": [dataset_view()]},
-        "getSchema": {"schema": schema_view()},
-        "getLens": {"lens": lens_view()},
-        "listTags": {"tags": [{"tag": "image", "count": 3}]},
-        "getRecordStatus": status(),
-        "describeService": description(),
-    }
-    with (
-        canned_index(*map(Canned, answers.values())) as canned,
-        IndexClient(canned.url) as index,
-    ):
-        words: dict[str, Any] = {"author": "alice.example.com", "sort": "newest", "limit": 7}
-        assert list(index.search_datasets("a b", tags=["x", "y"], schema=SCHEMA_URI, **words)) == []
-        assert list(index.search_schemas("a b", **words)) == []
-        assert list(index.list_datasets(author=DID)) == []
-        assert list(index.list_schemas(author=DID, limit=3)) == []
-        assert list(index.list_lenses()) == []
-        assert index.get_dataset(SCHEMA_URI).name == "Chest x-rays"
-        assert [view.name for view in index.get_datasets([SCHEMA_URI])] == ["Chest x-rays"]
-        assert index.get_schema(SCHEMA_URI).version == "1.2.0"
-        assert index.get_lens(SCHEMA_URI).name == "To grey"
-        assert index.list_tags(limit=5) == [TagCount("image", 3)]
-        assert index.record_status(SCHEMA_URI).rule == "maxLength"
-        assert index.describe().counts.lenses == 3
-    for name, asked in zip(answers, canned.asked, strict=True):
-        nsid = asked.path.removeprefix("/xrpc/")
-        assert nsid == f"app.bsky.atdata.{name}"
-        lexicons().parse_params(nsid, asked.params)
-        assert asked.headers["user-agent"].startswith("atdata-appview/")
-    assert canned.asked[0].params == [
-        ("q", "a b"),
-        ("tags", "x"),
-        ("tags", "y"),
-        ("schema", SCHEMA_URI),
-        ("author", "alice.example.com"),
-        ("sort", "newest"),
-        ("limit", "7"),
-    ]
 
 
 def test_parameters_that_are_none_or_empty_are_left_out() -> None:
@@ -131,6 +111,17 @@ def test_parameters_that_are_none_or_empty_are_left_out() -> None:
 
 def test_one_tag_may_be_given_as_a_string() -> None:
     assert query_pairs({"tags": "image"}) == [("tags", "image")]
+
+
+def test_moments_are_told_in_utc_and_must_have_a_time_zone() -> None:
+    moment = datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=1)))
+    assert query_pairs({"createdAfter": moment}) == [("createdAfter", "2026-01-02T02:00:00Z")]
+    with pytest.raises(ValueError, match="createdAfter has no time zone"):
+        query_pairs({"createdAfter": datetime(2026, 1, 2)})  # noqa: DTZ001 - none is the point
+
+
+def test_truth_is_told_in_the_letters_of_lexicons() -> None:
+    assert query_pairs({"highlight": True, "x": False}) == [("highlight", "true"), ("x", "false")]
 
 
 def test_another_namespace_is_asked_where_one_is_set() -> None:
@@ -182,9 +173,59 @@ def test_the_other_answers_are_typed_values() -> None:
     )
 
 
+def test_what_a_search_adds_to_a_dataset_is_typed_too() -> None:
+    view = DatasetView.from_json(dataset_view())
+    assert (view.lens_path, view.highlights) == (None, None)
+    view = DatasetView.from_json(dataset_view() | ADDED)
+    assert view.lens_path == (SCHEMA_URI,)
+    assert view.highlights == (
+        Highlight("name", "Brust-Röntgen, Röntgen", (ByteSlice(6, 14), ByteSlice(16, 24))),
+    )
+    assert view.highlights[0].parts == (
+        ("Brust-", False),
+        ("Röntgen", True),
+        (", ", False),
+        ("Röntgen", True),
+    )
+    hostile = Highlight("name", "ö", (ByteSlice(1, 99), ByteSlice(-5, 0)))
+    assert "".join(text for text, _ in hostile.parts).count("\ufffd") > 0
+
+
+ADDED = {
+    "lensPath": [SCHEMA_URI],
+    "highlights": [
+        {
+            "field": "name",
+            "text": "Brust-Röntgen, Röntgen",
+            "slices": [{"byteStart": 6, "byteEnd": 14}, {"byteStart": 16, "byteEnd": 24}],
+        }
+    ],
+}
+
+
+def test_what_hangs_together_is_told_as_typed_values() -> None:
+    found = LensPaths.from_json(paths())
+    assert found.cut
+    assert [len(path.lenses) for path in found.paths] == [0, 1]
+    assert found.paths[1].lenses == (LensView.from_json(lens_view()),)
+    assert SchemaUsage.from_json(usage()) == SchemaUsage(
+        schema=SchemaLink(SCHEMA_URI, "missing"),
+        datasets=3,
+        lenses_from=2,
+        lenses_to=1,
+        newer_versions=(SchemaView.from_json(schema_view()),),
+        identical=(),
+    )
+    [link] = [Backlink.from_json(backlink())]
+    assert link.sources == ("app.bsky.atdata.lens:sourceSchema",)
+    assert (link.uri, link.author.handle) == (lens_view()["uri"], "alice.example.com")
+
+
 def test_views_go_back_to_json_as_they_came() -> None:
     for parse, value in (
         (DatasetView.from_json, dataset_view()),
+        (DatasetView.from_json, dataset_view() | ADDED),
+        (LensPaths.from_json, {"paths": [{"lenses": []}], "cut": False}),
         (SchemaView.from_json, schema_view()),
         (LensView.from_json, lens_view()),
         (RecordStatus.from_json, status()),
@@ -220,6 +261,34 @@ def test_pages_are_followed_to_the_end() -> None:
     asked = [dict(request.params) for request in canned.asked]
     assert [one.get("cursor") for one in asked] == [None, "a", "b"]
     assert {one["limit"] for one in asked} == {"100"}
+
+
+def test_the_first_page_tells_what_there_is_besides_its_results() -> None:
+    facet = {"facet": "tags", "values": [{"value": "sea", "count": 7}], "estimated": True}
+    told = {"facets": [facet], "didYouMean": "whale", "hitsTotalIsBound": True}
+    with (
+        canned_index(
+            page(dataset_view(), total=10_000, cursor="a", viewableAsCut=True, **told),
+            page(dataset_view(), total=3, approximate=True),
+        ) as canned,
+        IndexClient(canned.url) as index,
+    ):
+        pages = index.search_datasets("wale", facets=["tags", "author"], facet_size=7)
+        assert (pages.facets, pages.did_you_mean, pages.total_is_bound) == ((), None, False)
+        next(pages)
+        assert not pages.approximate
+        next(pages)
+    assert (pages.total, pages.total_is_bound, pages.did_you_mean) == (10_000, True, "whale")
+    assert pages.facets == (Facet("tags", (FacetValue("sea", 7),), estimated=True),)
+    assert pages.viewable_as_cut
+    assert pages.approximate
+    first, second = (request.params for request in canned.asked)
+    assert [pair for pair in first if pair[0].startswith("facet")] == [
+        ("facets", "tags"),
+        ("facets", "author"),
+        ("facetSize", "7"),
+    ]
+    assert not any(name.startswith("facet") for name, _ in second), "once is enough"
 
 
 def test_only_the_pages_needed_are_asked_for() -> None:
@@ -277,3 +346,15 @@ def test_an_answer_of_another_shape_is_unexpected(answer: dict[str, Any]) -> Non
         pytest.raises(UnexpectedResponse, match="not the answer of getDataset"),
     ):
         index.get_dataset(SCHEMA_URI)
+
+
+@pytest.mark.parametrize(
+    "more", [{"facets": [{}]}, {"facets": ["tags"]}, {"facets": 1}, {"facets": {"values": []}}]
+)
+def test_facets_of_another_shape_are_unexpected(more: dict[str, Any]) -> None:
+    with (
+        canned_index(page(dataset_view(), **more)) as canned,
+        IndexClient(canned.url) as index,
+        pytest.raises(UnexpectedResponse, match="not the answer of searchDatasets"),
+    ):
+        next(index.search_datasets(facets=["tags"]))

@@ -1,10 +1,14 @@
 """A document shows its schema's name and its author's handle: it changes when they do."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from atdata_indexer.changes import Row
 from atdata_indexer.index.query import Search
 from tests.small_index import ALICE, BOB, SmallIndex, dataset, lens, schema
 
@@ -58,3 +62,27 @@ def test_a_handle_change_reaches_every_document_of_its_author(index: SmallIndex)
     index.handle(BOB, None)
     assert index.views()[WHALES]["author"] == {"did": BOB, "handle": "handle.invalid"}
     assert index.views()[PHOTO]["author"]["did"] == ALICE
+
+
+def test_fields_of_a_schema_and_handles_find_datasets_only_as_long_as_they_are_so(
+    index: SmallIndex,
+) -> None:
+    def found(**asked: Any) -> int:
+        index.reader.refresh()
+        return index.reader.search(Search("dataset", **asked), sort="newest").total
+
+    def with_field(name: str, rev: str) -> Row:
+        body = json.loads(schema().body or "")
+        body["fields"] = [{"name": name, "type": {"kind": "ndarray", "dtype": "uint8"}}]
+        return replace(schema(), body=json.dumps(body), cid=f"bafy{rev}", rev=rev)
+
+    index.put([with_field("pixels", "3mabcdefghij2"), dataset(PHOTO)])
+    index.handle(BOB, "oceanlab.test")
+    assert found(q="pixels") == found(fields=["pixels:ndarray:uint8"]) == 1
+    assert found(q="oceanlab") == found(author="oceanlab.test") == 1
+    index.put([with_field("volume", "3mzzzzzzzzzz2")])
+    index.handle(BOB, "reef.test")
+    assert found(q="pixels") == found(fields=["pixels"]) == 0
+    assert found(q="volume") == found(fields=["volume:ndarray"]) == 1
+    assert found(q="oceanlab") == found(author="oceanlab.test") == 0
+    assert found(q="reef") == 1

@@ -20,6 +20,7 @@ from tests.asking import NS, TRUTH, Api, uris_of
 
 DATASET = uris_of("dataset")[0]
 DID = DATASET.split("/")[2]
+SEARCHES = ("searchDatasets", "searchSchemas", "searchLenses")
 UNKNOWN = "at://did:plc:abcdefghijklmnopqrstuvwx/app.bsky.atdata.dataset/3lhzqk2mfd22s"
 
 
@@ -82,7 +83,59 @@ def failure(response: httpx.Response, status: int, error: str) -> str:
         ("searchDatasets", "&".join(["tags=a"] * 21), "tags"),
         ("searchDatasets", "tags=fine&tags=" + "t" * 51, "tags[1]"),
         ("searchDatasets", "cursor=" + "c" * 1001, "cursor"),
-        ("searchDatasets", "schema=LabeledImage", "schema"),
+        ("searchDatasets", "schema=", "schema"),
+        ("searchDatasets", "schema=LabeledImage@1.x.y", "schema"),
+        ("searchDatasets", "schema=LabeledImage@", "schema"),
+        ("searchDatasets", "schema=LabeledImage@>=1.2 <<2", "schema"),
+        ("searchDatasets", "schema=" + "n" * 513, "schema"),
+        ("searchDatasets", "viewableAs=LabeledImage", "viewableAs"),
+        ("searchDatasets", "tagMatch=some", "tagMatch"),
+        ("searchDatasets", "license=MIT&license=" + "l" * 101, "license[1]"),
+        ("searchDatasets", "&".join(["license=MIT"] * 11), "license"),
+        ("searchDatasets", "field=a:b:c:d:e", "field"),
+        ("searchDatasets", "field=image:picture", "field"),
+        ("searchDatasets", "field=image:str:uint8", "field"),
+        ("searchDatasets", "field=image:ndarray:uint8:three", "field"),
+        ("searchDatasets", "field=:::", "field"),
+        ("searchDatasets", "field=", "field"),
+        ("searchDatasets", "&".join(["field=image"] * 11), "field"),
+        ("searchDatasets", "field=" + "f" * 151, "field[0]"),
+        ("searchSchemas", "field=a:b:c:d:e", "field"),
+        ("searchDatasets", "createdAfter=yesterday", "createdAfter"),
+        ("searchDatasets", "createdAfter=2026-01-01", "createdAfter"),
+        ("searchDatasets", "createdBefore=2026-13-01T00:00:00Z", "createdBefore"),
+        (
+            "searchDatasets",
+            "createdAfter=2026-01-01T00:00:00Z&createdBefore=2026-01-01T00:00:00Z",
+            "createdAfter",
+        ),
+        ("searchDatasets", "samplesMin=-1", "samplesMin"),
+        ("searchDatasets", "samplesMin=5&samplesMax=4", "samplesMin"),
+        ("searchDatasets", "bytesMin=5&bytesMax=4", "bytesMin"),
+        ("searchDatasets", "bytesMax=1e9", "bytesMax"),
+        ("searchDatasets", "namespace=atdata", "namespace"),
+        ("searchDatasets", "facets=colour", "facets[0]"),
+        ("searchDatasets", "&".join(["facets=tags"] * 6), "facets"),
+        ("searchDatasets", "facetSize=0", "facetSize"),
+        ("searchDatasets", "facetSize=101", "facetSize"),
+        ("searchDatasets", "highlight=yes", "highlight"),
+        ("searchSchemas", "sort=samples", "sort"),
+        ("searchLenses", "sourceSchema=LabeledImage", "sourceSchema"),
+        ("searchLenses", "targetSchema=at://", "targetSchema"),
+        ("searchLenses", "tags=speech", "tags"),
+        ("findLensPaths", f"source={DATASET}", "target"),
+        ("findLensPaths", f"source={DATASET}&target=x", "target"),
+        ("findLensPaths", f"source={DATASET}&target={DATASET}&maxHops=9", "maxHops"),
+        ("findLensPaths", f"source={DATASET}&target={DATASET}&maxHops=0", "maxHops"),
+        ("findLensPaths", f"source={DATASET}&target={DATASET}&limit=51", "limit"),
+        ("getSchemaUsage", "uri=LabeledImage", "uri"),
+        ("getBacklinks", "", "subject"),
+        ("getBacklinks", f"subject={DATASET}&source=" + "s" * 501, "source"),
+        ("getSimilarDatasets", f"uri={DATASET}&limit=51", "limit"),
+        ("suggest", "", "q"),
+        ("suggest", "q=" + "q" * 101, "q"),
+        ("suggest", "q=a&limit=21", "limit"),
+        ("listTags", "prefix=" + "p" * 51, "prefix"),
         ("getDataset", "", "uri"),
         ("getDatasets", "", "uris"),
         ("getDatasets", f"uri={DATASET}", "uri"),
@@ -124,25 +177,26 @@ INVALID_RECORDS = (
 
 @pytest.mark.parametrize("account", INVALID_ACCOUNTS)
 def test_what_is_no_account_is_refused(api: Api, account: str) -> None:
-    for name in ("searchDatasets", "searchSchemas", "listDatasets", "listSchemas", "listLenses"):
+    for name in (*SEARCHES, "listDatasets", "listSchemas", "listLenses"):
         response = api.query(name, author=account)
         assert failure(response, 400, "InvalidRequest").startswith("author:")
 
 
 @pytest.mark.parametrize("uri", INVALID_RECORDS)
 def test_what_is_no_record_is_refused(api: Api, uri: str) -> None:
-    for name in ("getDataset", "getSchema", "getLens", "getRecordStatus"):
+    for name in ("getDataset", "getSchemaUsage", "getSimilarDatasets", "getRecordStatus"):
         assert failure(api.query(name, uri=uri), 400, "InvalidRequest").startswith("uri:")
     response = api.query("getDatasets", uris=[DATASET, uri])
     assert failure(response, 400, "InvalidRequest").startswith("uris[1]:")
-    response = api.query("searchDatasets", schema=uri)
-    assert failure(response, 400, "InvalidRequest").startswith("schema:")
+    response = api.query("searchDatasets", viewableAs=uri)
+    assert failure(response, 400, "InvalidRequest").startswith("viewableAs:")
 
 
 @pytest.mark.parametrize("token", ["", "x", "!", "AAAA", "WzEs", "bnVsbA", "W10", "é", "W" * 1000])
 def test_what_is_no_cursor_is_refused(api: Api, token: str) -> None:
-    for name in ("searchDatasets", "searchSchemas", "listDatasets", "listSchemas", "listLenses"):
+    for name in (*SEARCHES, "listDatasets", "listSchemas", "listLenses"):
         failure(api.query(name, cursor=token), 400, "InvalidCursor")
+    failure(api.query("getBacklinks", subject=DATASET, cursor=token), 400, "InvalidCursor")
 
 
 # --- paths and methods ------------------------------------------------------------------------
@@ -208,7 +262,7 @@ def test_a_query_is_only_got(api: Api, method: str) -> None:
 async def test_without_an_index_every_search_is_unavailable(
     recorded_appview: AppView, tmp_path: Path
 ) -> None:
-    given = {"uri": DATASET, "uris": DATASET}
+    given = dict.fromkeys(("uri", "uris", "subject", "source", "target"), DATASET) | {"q": "a"}
     async with _reading(tmp_path, recorded_appview) as client:
         failure(await client.get("/xrpc/_health"), 503, "IndexUnavailable")
         for nsid in lexicons().queries():
@@ -252,12 +306,19 @@ def test_no_bytes_in_a_parameter_break_anything(api: Api, nsid: str) -> None:
             assert "x-injected" not in response.headers
 
 
+EVERY_PARAMETER = {
+    name: None
+    for nsid in lexicons().queries()
+    for name in lexicons().document(nsid)["defs"]["main"]["parameters"]["properties"]
+}
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     nsid=st.sampled_from(lexicons().queries()),
     pairs=st.lists(
         st.tuples(
-            st.sampled_from(["q", "tags", "schema", "author", "sort", "limit", "cursor", "uri"]),
+            st.sampled_from([*EVERY_PARAMETER]),
             st.text(max_size=80) | st.binary(max_size=20) | st.sampled_from([DATASET, DID, "7"]),
         ),
         max_size=4,

@@ -19,8 +19,20 @@ CASES = TRUTH["cases"]
 HIDDEN = [uri for account in TRUTH["hidden"].values() for uri in account["records"]]
 INVALID = [uri for uri, one in TRUTH["records"].items() if not one["valid"]]
 
+FACETS = ["tags", "license", "schema", "author", "fieldKind"]
+
 QUESTIONS: dict[str, list[dict[str, Any]]] = {
     "describeService": [{}],
+    "findLensPaths": [
+        {"source": source, "target": target, "maxHops": 8}
+        for source in SCHEMAS[::30]
+        for target in SCHEMAS[::20]
+    ],
+    "getBacklinks": [
+        {"subject": SCHEMAS[0]},
+        {"subject": SCHEMAS[1], "source": f"{NS}.dataset:schemaRef", "limit": 1},
+        {"subject": CASES["target_schema_never_published"][0]},
+    ],
     "getDataset": [{"uri": uri} for uri in (*CASES["schema_never_published"], *DATASETS[::40])],
     "getDatasets": [
         {"uris": DATASETS[:25]},
@@ -34,18 +46,27 @@ QUESTIONS: dict[str, list[dict[str, Any]]] = {
         for uri in (DATASETS[0], INVALID[0], HIDDEN[0], CASES["deleted"][0], "at://did:web:a.b")
     ],
     "getSchema": [{"uri": uri} for uri in (*CASES["field_name_beyond_ascii"], *SCHEMAS[::20])],
+    "getSchemaUsage": [{"uri": uri} for uri in SCHEMAS[::9]],
+    "getSimilarDatasets": [{"uri": uri} for uri in DATASETS[::40]]
+    + [{"uri": DATASETS[0], "limit": 50}],
     "listDatasets": [{}, {"limit": 100}, {"author": "sakura-data.test"}, {"author": "no.one.test"}],
     "listLenses": [{}, {"limit": 100}, {"author": "kestrel-vision.test"}],
     "listSchemas": [{}, {"limit": 1}, {"author": "datenwerk.test", "limit": 100}],
-    "listTags": [{}, {"limit": 1}, {"limit": 100}],
+    "listTags": [{}, {"limit": 1}, {"limit": 100}, {"prefix": "s"}, {"prefix": "no such tag"}],
     "searchDatasets": [
         {},
         {"q": "whale"},
         {"q": "nothing is called so"},
         {"q": "image", "tags": ["segmentation", "satellite"], "sort": "oldest", "limit": 3},
         {"schema": SCHEMAS[0], "author": "reefsound.test", "limit": 100},
+        {"q": "clip", "facets": FACETS, "highlight": "true", "viewableAs": SCHEMAS[0]},
+        {"facets": FACETS, "facetSize": 100, "sort": "samples"},
+        {"q": "segmentatoin of satelite imges", "facets": "tags"},
+        {"q": 'tag:speech -field:waveform schema:@@ "a b" author:no license:', "sort": "name"},
     ],
-    "searchSchemas": [{}, {"q": "clip"}, {"q": "Werkstück", "sort": "newest"}],
+    "searchLenses": [{}, {"q": "clip"}, {"sort": "name"}, {"sourceSchema": SCHEMAS[0]}],
+    "searchSchemas": [{}, {"q": "clip"}, {"q": "Werkstück", "sort": "newest"}, {"field": "image"}],
+    "suggest": [{"q": q} for q in ("s", "speech", "kestrel", "日", "", "a" * 100)],
 }
 
 

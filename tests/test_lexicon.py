@@ -490,9 +490,11 @@ def refused(nsid: str, *pairs: tuple[str, str]) -> tuple[str, str, str]:
 
 
 def test_parameters_are_typed_and_defaults_filled_in() -> None:
-    pairs = [("q", "frogs"), ("tags", "a"), ("limit", "7"), ("tags", "b")]
-    assert lexicons().parse_params(SEARCH, pairs) == {"q": "frogs", "tags": ["a", "b"], "limit": 7}
-    assert lexicons().parse_params(SEARCH, []) == {"limit": 25}
+    pairs = [("q", "frogs"), ("tags", "a"), ("limit", "7"), ("tags", "b"), ("highlight", "true")]
+    defaults = {"tagMatch": "all", "facetSize": 10, "highlight": False, "limit": 25}
+    given = {"q": "frogs", "tags": ["a", "b"], "limit": 7, "highlight": True}
+    assert lexicons().parse_params(SEARCH, pairs) == defaults | given
+    assert lexicons().parse_params(SEARCH, []) == defaults
 
 
 def test_a_default_array_of_one_request_is_not_shared_with_the_next() -> None:
@@ -540,8 +542,12 @@ def test_a_parameter_that_must_be_there_is_missed() -> None:
         ("limit", "9" * 16, "limit", "maximum"),
         ("sort", "best", "sort", "enum"),
         ("sort", "", "sort", "enum"),
-        ("schema", "BoxImage", "schema", "format"),
-        ("schema", "", "schema", "format"),
+        ("viewableAs", "BoxImage", "viewableAs", "format"),
+        ("viewableAs", "", "viewableAs", "format"),
+        ("createdAfter", "yesterday", "createdAfter", "format"),
+        ("samplesMin", "-1", "samplesMin", "minimum"),
+        ("highlight", "1", "highlight", "type"),
+        ("facets", "colour", "facets[0]", "enum"),
         ("author", "not a handle", "author", "format"),
         ("author", "alice.test\n", "author", "format"),
         ("q", "x" * 513, "q", "maxLength"),

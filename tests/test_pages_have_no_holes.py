@@ -13,8 +13,9 @@ import pytest
 from atdata_api.server import AppView
 from atdata_indexer.changes import Row
 from atdata_indexer.index.cursor import InvalidCursor
+from atdata_indexer.index.page import Page
 from atdata_indexer.index.query import Search
-from atdata_indexer.index.reader import Page, Sort
+from atdata_indexer.index.searching import Sort
 from tests.asking import Api
 from tests.small_index import BOB, DATASET, NOW_US, SmallIndex, row, schema
 

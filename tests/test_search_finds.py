@@ -12,6 +12,7 @@ import pytest
 
 from atdata_api.server import AppView
 from atdata_indexer.index.query import Search
+from atdata_indexer.index.searching import FEW
 from atdata_schemas.syntax import micros, parse_datetime, tid_micros
 from tests.asking import NS, TRUTH, Api
 from tests.small_index import ALICE, BOB, DATASET, SmallIndex, row, schema
@@ -23,6 +24,7 @@ CHATTER = next(did for did, one in TRUTH["accounts"].items() if one["handle"] ==
 FIELDNOTES = next(
     did for did, one in TRUTH["accounts"].items() if one["handle"] == "fieldnotes.test"
 )
+NOTHING = {"hitsTotal": 0, "hitsTotalIsBound": False, "datasets": []}
 LISTS = ("listDatasets", "listSchemas", "listLenses")
 
 
@@ -38,18 +40,32 @@ def datasets(api: Api) -> Views:
     return {view["uri"]: view for view in api.walk("listDatasets")}
 
 
+@pytest.fixture(scope="module")
+def texts(api: Api, datasets: Views) -> dict[str, str]:
+    """What every dataset is found by, by URI: its own words, its schema's, its author's handle."""
+    schemas = {view["uri"]: view["record"] for view in api.walk("listSchemas")}
+    return {uri: text_of(view, schemas) for uri, view in datasets.items()}
+
+
 def found(api: Api, **params: Any) -> set[str]:
-    return {view["uri"] for view in api.walk("searchDatasets", **params)}
+    """Every match: by date no word may be missing, as some may by relevance."""
+    return {view["uri"] for view in api.walk("searchDatasets", sort="newest", **params)}
+
+
+def ranked(api: Api, **params: Any) -> list[str]:
+    """The hits by relevance."""
+    return [view["uri"] for view in api.walk("searchDatasets", **params)]
 
 
 def tags_of(view: Any) -> set[str]:
     return {tag.casefold() for tag in view["record"].get("tags", ())}
 
 
-def text_of(view: Any) -> str:
+def text_of(view: Any, schemas: Views) -> str:
     record = view["record"]
     parts = [record["name"], record.get("description", ""), view["schema"].get("name", "")]
-    return " ".join([*parts, *record.get("tags", ())]).lower()
+    parts += [field["name"] for field in schemas.get(record["schemaRef"], {}).get("fields", ())]
+    return " ".join([*parts, *record.get("tags", ()), view["author"]["handle"]]).lower()
 
 
 # --- words ------------------------------------------------------------------------------------
@@ -58,29 +74,86 @@ def text_of(view: Any) -> str:
 @pytest.mark.parametrize(
     "q", ["whale", "kitchen", "satellite segmentation", "chest x-ray", "time series", "speech asr"]
 )
-def test_words_find_every_record_that_has_them_all(api: Api, datasets: Views, q: str) -> None:
+def test_words_find_every_record_that_has_them_all(api: Api, texts: dict[str, str], q: str) -> None:
     words = re.findall(r"\w+", q)
     having = {
-        uri
-        for uri, view in datasets.items()
-        if all(re.search(rf"\b{word}\b", text_of(view)) for word in words)
+        uri for uri, text in texts.items() if all(re.search(rf"\b{word}\b", text) for word in words)
     }
     hits = found(api, q=q)
     assert having
     assert having <= hits
     stems = [word[:4] for word in words]
-    assert all(stem in text_of(datasets[uri]) for uri in hits for stem in stems)
+    assert all(stem in texts[uri] for uri in hits for stem in stems)
 
 
-@pytest.mark.parametrize(("one", "other"), [("whale", "song"), ("speech", "noise"), ("image", "a")])
-def test_all_words_must_match(api: Api, one: str, other: str) -> None:
+@pytest.mark.parametrize(
+    ("one", "other"), [("whale", "song"), ("speech", "noise"), ("image", "depth")]
+)
+def test_all_words_must_match_by_date(api: Api, one: str, other: str) -> None:
     assert found(api, q=f"{one} {other}") == found(api, q=one) & found(api, q=other)
     assert found(api, q=f"{other} {one}") == found(api, q=f"{one} {other}")
 
 
+def test_words_that_say_nothing_are_left_out_beside_others(api: Api) -> None:
+    assert found(api, q="the image of a whale") == found(api, q="image whale")
+    assert found(api, q="the"), "alone they are searched"
+
+
+@pytest.mark.parametrize(
+    "q", ["whale song", "chest x-ray", "time series", "satellite segmentation"]
+)
+def test_by_relevance_what_has_some_of_the_words_follows_what_has_them_all(
+    api: Api, q: str
+) -> None:
+    whole = found(api, q=q)
+    hits = ranked(api, q=q)
+    pieces = re.findall(r"\w+", q)  # of a compound its pieces count as well
+    some = set[str]().union(*(found(api, q=word) for word in pieces))
+    assert 0 < len(whole) < FEW
+    assert set(hits[: len(whole)]) == whole
+    assert whole < set(hits) <= some
+    assert len(hits) == len(set(hits))
+
+
+def test_what_enough_records_have_whole_is_not_searched_in_part(api: Api) -> None:
+    whole = found(api, q="image the")
+    assert len(whole) >= FEW
+    assert set(ranked(api, q="image the")) == whole
+
+
 @pytest.mark.parametrize("word", ["zyzzyva", "x" * 65, "x" * 500, "雪" * 100])
 def test_a_word_that_no_record_has_finds_nothing_however_long(api: Api, word: str) -> None:
-    assert api.ask("searchDatasets", q=f"speech {word}"[:512])["hitsTotal"] == 0
+    assert api.ask("searchDatasets", q=word)["hitsTotal"] == 0
+    q = f"speech {word}"[:512]
+    assert not found(api, q=q)
+    assert set(ranked(api, q=q)) == found(api, q="speech"), "the word that is known still finds"
+
+
+def test_a_mistyped_word_is_searched_as_what_it_is_meant_to_be_and_this_is_said(api: Api) -> None:
+    page = api.ask("searchDatasets", q="segmentaton", limit=100)
+    assert page["didYouMean"] == "segmentation"
+    assert {view["uri"] for view in page["datasets"]} == found(api, q="segmentation")
+    by_date = api.ask("searchDatasets", q="segmentaton", sort="newest")
+    assert by_date == NOTHING | {"didYouMean": "segmentation"}
+
+
+@pytest.mark.parametrize(("word", "other"), [("whale", "song"), ("speech", "noise")])
+def test_what_is_excluded_is_not_found(api: Api, word: str, other: str) -> None:
+    without = found(api, q=f"{word} -{other}")
+    assert without == found(api, q=word) - found(api, q=other)
+    assert set(ranked(api, q=f"{word} -{other}")) == without
+    everything = found(api)
+    assert found(api, q=f"-{other}") == everything - found(api, q=other)
+
+
+def test_a_phrase_is_found_where_its_words_stand_side_by_side(
+    api: Api, texts: dict[str, str]
+) -> None:
+    hits = found(api, q='"time series"')
+    assert hits
+    assert hits <= found(api, q="time series")
+    assert hits >= {uri for uri, text in texts.items() if re.search(r"\btime series\b", text)}
+    assert not found(api, q='"series time"')
 
 
 @pytest.mark.parametrize(
@@ -113,11 +186,11 @@ def test_no_case_is_beyond_folding(tmp_path: Path) -> None:
     small.close()
 
 
-def test_other_scripts_are_found_word_by_word(api: Api, datasets: Views) -> None:
+def test_other_scripts_are_found_word_by_word(api: Api, texts: dict[str, str]) -> None:
     for word in ("العربية", "普通话与方言对照朗读", "落語の書き起こしと間", "语音"):
         hits = found(api, q=word)
         assert hits
-        assert all(word in text_of(datasets[uri]) for uri in hits)
+        assert all(word in texts[uri] for uri in hits)
 
 
 def test_the_name_of_its_schema_finds_a_dataset(api: Api, datasets: Views) -> None:
@@ -270,7 +343,7 @@ def test_the_best_hit_has_the_words_in_its_name_or_tags(api: Api, q: str) -> Non
     ["(" * 512, ")" * 512, '"' * 512, "\\" * 512, "[" * 512, "*", "?", "~", "^", "!", "&&", "\0"],
 )
 def test_signs_alone_find_nothing(api: Api, q: str) -> None:
-    assert api.ask("searchDatasets", q=q) == {"hitsTotal": 0, "datasets": []}
+    assert api.ask("searchDatasets", q=q) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -281,7 +354,6 @@ def test_signs_alone_find_nothing(api: Api, q: str) -> None:
         "(whale",
         "whale)))",
         "+whale",
-        "-whale",
         "!whale",
         "whale~",
         "/whale/",
@@ -299,10 +371,11 @@ def test_signs_around_a_word_change_nothing(api: Api, q: str) -> None:
 @pytest.mark.parametrize(
     "q", ["kind:dataset", "kind:sentinel", "did:plc", "created:[0 TO 9]", "text:whale", "view:a"]
 )
-def test_field_names_are_words_like_others(api: Api, datasets: Views, q: str) -> None:
+def test_field_names_are_words_like_others(api: Api, texts: dict[str, str], q: str) -> None:
     words = re.findall(r"\w+", q.lower())
     for uri in found(api, q=q):
-        assert all(word[:4] in text_of(datasets[uri]) for word in words)
+        assert all(word[:4] in texts[uri] for word in words)
+    assert found(api, q=q) == found(api, q=" ".join(words))
 
 
 def test_floods_of_words_and_brackets_are_read_in_part(recorded_appview: AppView) -> None:
@@ -310,7 +383,9 @@ def test_floods_of_words_and_brackets_are_read_in_part(recorded_appview: AppView
     search = recorded_appview.indexer.reader.search
     assert search(Search("dataset", q="(" * 3_000)).total == 0
     assert search(Search("dataset", q="(" * 3_000 + "whale" + ")" * 3_000)).total == 0
-    assert search(Search("dataset", q=" ".join(f"word{n}" for n in range(10_000)))).total == 0
+    flood = Search("dataset", q=" ".join(f"zyzzyva{n}" for n in range(10_000)))
+    assert search(flood, sort="newest").total == 0
+    assert search(flood).total < 500
     assert search(Search("dataset", q="whale " * 85)).total > 0
     assert search(Search("dataset", tags=["speech"] * 10_000)).total > 0
 
@@ -391,13 +466,15 @@ def test_what_only_looks_like_ours_is_not_indexed(api: Api, uri: str) -> None:
     assert api.ask("getRecordStatus", uri=uri)["status"] == "unseen"
     assert api.query("getDataset", uri=uri).status_code == 404
     assert not any(api.walk(name, author=CHATTER) for name in LISTS)
-    assert not found(api, q="looks like one of ours is not")
+    assert not found(api, q='"looks like one of ours is not"')
+    assert uri not in ranked(api, q="looks like one of ours is not")
 
 
 def test_what_is_in_quarantine_is_not_found(api: Api) -> None:
     invalid = {uri for uri, one in TRUTH["records"].items() if not one["valid"]}
     assert not invalid & {view["uri"] for name in LISTS for view in api.walk(name)}
     assert not found(api, q="unfinished upload")
+    assert not invalid & set(ranked(api, q="unfinished upload"))
 
 
 def _named(rkey: str, name: str, description: str) -> Any:

@@ -70,7 +70,8 @@ def test_a_service_that_holds_nothing_says_so(tmp_path: Path) -> None:
         assert set(description["counts"].values()) == {0}
         assert description["index"] == {"seq": 0, "pending": 0}
         assert api.ask("listTags") == {"tags": []}
-        assert api.ask("searchDatasets", q="whale") == {"hitsTotal": 0, "datasets": []}
+        nothing = {"hitsTotal": 0, "hitsTotalIsBound": False, "datasets": []}
+        assert api.ask("searchDatasets", q="whale") == nothing
 
 
 def test_health_names_the_version(api: Api) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import FastAPI, Response
 from starlette.responses import PlainTextResponse
 
-from atdata_api import records, searches, service
+from atdata_api import links, records, searches, service
 from atdata_api.ledger import Ledger
-from atdata_api.openapi import components
+from atdata_api.openapi import components, paths
 from atdata_api.xrpc import add_error_bodies, add_query, json_response
 from atdata_indexer.index.reader import Reader
 
@@ -36,6 +36,7 @@ def create_app(reader: Reader, ledger: Ledger) -> FastAPI:
     add_error_bodies(app)
     families = (
         searches.handlers(reader),
+        links.handlers(reader),
         records.handlers(reader, ledger),
         service.handlers(reader, ledger),
     )
@@ -56,7 +57,8 @@ def create_app(reader: Reader, ledger: Ledger) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         document = generate()
-        document.setdefault("components", {})["schemas"] = components()
+        document["paths"] |= paths()
+        document["components"] = {"schemas": components()}
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents to extend it

@@ -15,8 +15,22 @@ _ERROR: Schema = {
 }
 
 
-def describe(nsid: str) -> Schema:
-    """The OpenAPI operation of a query."""
+def paths() -> Schema:
+    """The path of each query."""
+    return {f"/xrpc/{nsid}": {"get": _operation(nsid)} for nsid in lexicons().queries()}
+
+
+def components() -> Schema:
+    """The schemas that operations refer to."""
+    return {"XrpcError": _ERROR} | {
+        _name(nsid, name): _schema(nsid, definition)
+        for nsid in lexicons().nsids
+        for name, definition in lexicons().document(nsid)["defs"].items()
+        if definition["type"] not in {"record", "query"}
+    }
+
+
+def _operation(nsid: str) -> Schema:
     main = lexicons().document(nsid)["defs"]["main"]
     declared = main.get("parameters", {})
     required = declared.get("required", ())
@@ -49,16 +63,6 @@ def describe(nsid: str) -> Schema:
                 else {}
             ),
         },
-    }
-
-
-def components() -> Schema:
-    """The schemas that operations refer to."""
-    return {"XrpcError": _ERROR} | {
-        _name(nsid, name): _schema(nsid, definition)
-        for nsid in lexicons().nsids
-        for name, definition in lexicons().document(nsid)["defs"].items()
-        if definition["type"] not in {"record", "query"}
     }
 
 

@@ -4,8 +4,7 @@ from functools import partial
 
 from atdata_api.errors import XrpcError
 from atdata_api.ledger import Ledger
-from atdata_api.searches import NS
-from atdata_api.xrpc import Handler, Params, join
+from atdata_api.xrpc import NS, Handler, Params, join
 from atdata_indexer.index.reader import Reader
 from atdata_schemas.syntax import format_micros
 

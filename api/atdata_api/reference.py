@@ -1,5 +1,6 @@
 """The reference of the queries in Markdown, made from the lexicons (`make reference`)."""
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,7 +26,7 @@ def reference() -> str:
     parts.append("## Views\n")
     shared = found.document("app.bsky.atdata.defs")["defs"]
     for name, definition in shared.items():
-        parts += _object(f"### {name}", definition)
+        parts += _object(f"### {name}\n\n", definition)
     return "\n".join(parts)
 
 
@@ -35,16 +36,16 @@ def _query(nsid: str, definitions: Mapping[str, Definition]) -> Iterator[str]:
     parameters = main.get("parameters", {})
     if parameters.get("properties"):
         yield _table("parameter", parameters)
-    yield from _object("Answers:", main["output"]["schema"])
+    yield from _object("Answers: ", main["output"]["schema"])
     for name, definition in definitions.items():
         if name != "main":
-            yield from _object(f"`{name}`:", definition)
+            yield from _object(f"`{name}`: ", definition)
     for error in main.get("errors", ()):
         yield f"- `{error['name']}`: {error['description']}\n"
 
 
 def _object(title: str, definition: Definition) -> Iterator[str]:
-    yield f"{title} {definition.get('description', '')}".rstrip() + "\n"
+    yield f"{title}{definition.get('description', '')}".rstrip() + "\n"
     yield _table("member", definition)
 
 
@@ -80,10 +81,12 @@ def _bounds(declared: Mapping[str, Any]) -> str:
         said.append(" / ".join(declared["enum"]))
     if "maximum" in declared:
         said.append(f"{declared.get('minimum', 0)} to {declared['maximum']}")
+    elif "minimum" in declared:
+        said.append(f"at least {declared['minimum']}")
     if "maxLength" in declared:
         said.append(f"at most {declared['maxLength']} bytes")
     if "default" in declared:
-        said.append(f"default {declared['default']}")
+        said.append(f"default {json.dumps(declared['default']).strip('"')}")
     return f" ({', '.join(said)})" if said else ""
 
 

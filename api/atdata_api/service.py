@@ -1,12 +1,11 @@
-"""describeService and listTags."""
+"""describeService."""
 
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from atdata_api.ledger import Ledger
-from atdata_api.searches import NS
-from atdata_api.xrpc import Handler, Params
+from atdata_api.xrpc import NS, Handler, Params
 from atdata_indexer.following import SourceStatus
 from atdata_indexer.index.reader import Reader
 from atdata_schemas.records import KINDS
@@ -18,7 +17,6 @@ def handlers(reader: Reader, ledger: Ledger) -> dict[str, Handler]:
     """The queries of this family by NSID."""
     return {
         f"{NS}.describeService": partial(_describe, reader, ledger),
-        f"{NS}.listTags": partial(_tags, reader),
     }
 
 
@@ -46,8 +44,3 @@ def _source(status: SourceStatus) -> dict[str, Any]:
         "lagMs": None if status.lag_us is None else status.lag_us // 1000,
     }
     return {name: value for name, value in answer.items() if value is not None}
-
-
-def _tags(reader: Reader, params: Params) -> dict[str, Any]:
-    counted = reader.tags(params["limit"])
-    return {"tags": [{"tag": tag, "count": count} for tag, count in counted]}

@@ -57,8 +57,53 @@ class SchemaLink:
 
 
 @dataclass(frozen=True, slots=True)
+class ByteSlice:
+    """A part of a text, counted in bytes of UTF-8; its end is not included."""
+
+    byte_start: int
+    byte_end: int
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """From `app.bsky.atdata.defs#byteSlice`."""
+        return cls(value["byteStart"], value["byteEnd"])
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """The name of a dataset (`field` is `name`) or an excerpt of its description, and what of it
+    was searched for.
+    """
+
+    field: str
+    text: str
+    slices: tuple[ByteSlice, ...]
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """From `app.bsky.atdata.defs#highlight`."""
+        slices = tuple(ByteSlice.from_json(one) for one in value["slices"])
+        return cls(value["field"], value["text"], slices)
+
+    @property
+    def parts(self) -> tuple[tuple[str, bool], ...]:
+        """The text in parts, each with whether it was searched for."""
+        whole, at, parts = self.text.encode(), 0, []
+        for one in self.slices:
+            parts.append((whole[at : one.byte_start], False))
+            parts.append((whole[one.byte_start : one.byte_end], True))
+            at = one.byte_end
+        parts.append((whole[at:], False))
+        return tuple((part.decode(errors="replace"), found) for part, found in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetView:
-    """A dataset in the index; `record` is what its author wrote, in JSON form."""
+    """A dataset in the index; `record` is what its author wrote, in JSON form.
+
+    `lens_path` (AT-URIs, none when it has that schema itself) is there when `viewable_as` was
+    asked for, and `highlights` when they were.
+    """
 
     uri: str
     cid: str
@@ -66,12 +111,21 @@ class DatasetView:
     record: dict[str, Any]
     schema: SchemaLink
     indexed_at: datetime
+    lens_path: tuple[str, ...] | None = None
+    highlights: tuple[Highlight, ...] | None = None
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
         """From `app.bsky.atdata.defs#datasetView`."""
-        schema = SchemaLink.from_json(value["schema"])
-        return cls(*_head(value), schema, datetime.fromisoformat(value["indexedAt"]))
+        head, schema = _head(value), SchemaLink.from_json(value["schema"])
+        path, highlights = value.get("lensPath"), value.get("highlights")
+        return cls(
+            *head,
+            schema,
+            datetime.fromisoformat(value["indexedAt"]),
+            None if path is None else tuple(path),
+            None if highlights is None else tuple(map(Highlight.from_json, highlights)),
+        )
 
     @property
     def name(self) -> str:
@@ -170,6 +224,24 @@ class TagCount:
     def from_json(cls, value: JsonObject) -> Self:
         """From `app.bsky.atdata.defs#tagCount`."""
         return cls(value["tag"], value["count"])
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Something to search for: a `dataset`, `tag`, `author` or `schema` (`kind`).
+
+    `text` is for people; `value` an AT-URI, a tag or a DID; `count` how many datasets it leads to.
+    """
+
+    kind: str
+    text: str
+    value: str
+    count: int | None = None
+
+    @classmethod
+    def from_json(cls, value: JsonObject) -> Self:
+        """From `app.bsky.atdata.defs#suggestion`."""
+        return cls(value["kind"], value["text"], value["value"], value.get("count"))
 
 
 @dataclass(frozen=True, slots=True)

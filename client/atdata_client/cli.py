@@ -123,7 +123,8 @@ def search(
             limit=limit,
         )
         views = list(found)
-    title = f"{len(views)} of {found.total} datasets" if views else "no dataset found"
+    more = "+" if found.total_is_bound else ""
+    title = f"{len(views)} of {found.total}{more} datasets" if views else "no dataset found"
     _answer(views, as_json, lambda: dataset_table(views, title=title) if views else title)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from atdata_client._links import Backlink, LensPaths, SchemaUsage
+from atdata_client._pages import PageHead, Pages
 from atdata_client._types import (
     DatasetView,
     LensView,
     RecordStatus,
     SchemaView,
     ServiceDescription,
+    Suggestion,
     TagCount,
 )
 from atdata_client._xrpc import XrpcReader
@@ -27,54 +30,13 @@ from atdata_client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-type Sort = Literal["relevance", "newest", "oldest"]
-type Fetch[T] = Callable[[int, str | None], tuple[list[T], Mapping[str, Any]]]
-"""From page size and cursor to the results of a page, and the whole answer."""
+type Sort = Literal["relevance", "newest", "oldest", "name"]
+type DatasetSort = Literal["relevance", "newest", "oldest", "name", "samples"]
+type FacetName = Literal["tags", "license", "schema", "author", "fieldKind"]
 
 DEFAULT_URL = "http://127.0.0.1:8900"
-PAGE = 100
-"""Results per request, the most an index answers with."""
 BATCH = 25
 """URIs per `getDatasets`, the most an index takes."""
-
-
-class Pages[T](Iterator[T]):
-    """The results of a query, page by page as they are asked for.
-
-    Nothing is sent before the first result is. `total` is how many records match in all, known
-    after the first page and only where the query counts them (None otherwise).
-    """
-
-    def __init__(self, fetch: Fetch[T], limit: int | None) -> None:
-        if limit is not None and limit < 0:
-            raise ValueError("limit must not be negative")
-        self.total: int | None = None
-        self._fetch = fetch
-        self._left = limit
-        self._page: Iterator[T] = iter(())
-        self._cursor: str | None = None
-        self._done = False
-
-    def __next__(self) -> T:
-        while True:
-            for item in self._page:
-                return item
-            if self._done or self._left == 0:
-                raise StopIteration
-            self._turn()
-
-    def _turn(self) -> None:
-        size = PAGE if self._left is None else min(PAGE, self._left)
-        items, answer = self._fetch(size, self._cursor)
-        if self.total is None:
-            self.total = answer.get("hitsTotal")
-        if self._left is not None:
-            items = items[: self._left]
-            self._left -= len(items)
-        self._page = iter(items)
-        previous, self._cursor = self._cursor, answer.get("cursor")
-        # The same cursor twice would never end.
-        self._done = self._cursor is None or self._cursor == previous
 
 
 class IndexClient:
@@ -110,30 +72,112 @@ class IndexClient:
         q: str | None = None,
         *,
         tags: Sequence[str] = (),
+        match: Literal["all", "any"] = "all",
         schema: str | None = None,
+        viewable_as: str | None = None,
         author: str | None = None,
-        sort: Sort | None = None,
+        license: Sequence[str] = (),
+        field: Sequence[str] = (),
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        samples_min: int | None = None,
+        samples_max: int | None = None,
+        bytes_min: int | None = None,
+        bytes_max: int | None = None,
+        namespace: str | None = None,
+        sort: DatasetSort | None = None,
+        facets: Sequence[FacetName] = (),
+        facet_size: int | None = None,
+        highlight: bool = False,
         limit: int | None = None,
     ) -> Pages[DatasetView]:
-        """Datasets that have every word of `q` and every one of `tags`, of this schema and author.
+        """Datasets by the words of `q` and by what they are; every filter given must hold.
 
-        `schema` is an AT-URI, `author` a DID or handle; `limit` bounds the results, None is all.
-        Without `sort`: by relevance when there are words, newest first otherwise.
+        `tags`: all of them, or with `match="any"` one at least. `schema`: an AT-URI, or a name with
+        or without versions, `Photo@^1.0`. `viewable_as`: the AT-URI of a schema that theirs is, or
+        leads to through lenses. `author`: a DID or handle. `license`: any of these. `field`: all of
+        these in the schema, each `name[:kind[:dtype[:ndim]]]`, as in `image:ndarray:uint8`.
+        `created_after` is included and `created_before` is not; bounds of sizes are.
+
+        `limit` bounds the results, None is all. Without `sort`: by relevance when there are words,
+        newest first otherwise. `facets`: what to count the values of, `facet_size` of each.
         """
-        params = {"q": q, "tags": tags, "schema": schema, "author": author, "sort": sort}
-        return self._pages("searchDatasets", "datasets", DatasetView.from_json, params, limit)
+        params = {
+            "q": q,
+            "tags": tags,
+            "tagMatch": None if match == "all" else match,
+            "schema": schema,
+            "viewableAs": viewable_as,
+            "author": author,
+            "license": license,
+            "field": field,
+            "createdAfter": created_after,
+            "createdBefore": created_before,
+            "samplesMin": samples_min,
+            "samplesMax": samples_max,
+            "bytesMin": bytes_min,
+            "bytesMax": bytes_max,
+            "namespace": namespace,
+            "sort": sort,
+            "highlight": highlight or None,
+        }
+        once = {"facets": facets, "facetSize": facet_size}
+        return self._pages("searchDatasets", "datasets", DatasetView.from_json, params, limit, once)
 
     def search_schemas(
         self,
         q: str | None = None,
         *,
         author: str | None = None,
+        field: Sequence[str] = (),
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        namespace: str | None = None,
         sort: Sort | None = None,
         limit: int | None = None,
     ) -> Pages[SchemaView]:
-        """Schemas that have every word of `q`, by this author (DID or handle)."""
-        params = {"q": q, "author": author, "sort": sort}
+        """Schemas by the words of `q`, author and fields, as in `search_datasets`."""
+        params = {
+            "q": q,
+            "author": author,
+            "field": field,
+            "createdAfter": created_after,
+            "createdBefore": created_before,
+            "namespace": namespace,
+            "sort": sort,
+        }
         return self._pages("searchSchemas", "schemas", SchemaView.from_json, params, limit)
+
+    def search_lenses(
+        self,
+        q: str | None = None,
+        *,
+        author: str | None = None,
+        source_schema: str | None = None,
+        target_schema: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        namespace: str | None = None,
+        sort: Sort | None = None,
+        limit: int | None = None,
+    ) -> Pages[LensView]:
+        """Lenses by the words of `q`, author and the AT-URIs of the schemas they join."""
+        params = {
+            "q": q,
+            "author": author,
+            "sourceSchema": source_schema,
+            "targetSchema": target_schema,
+            "createdAfter": created_after,
+            "createdBefore": created_before,
+            "namespace": namespace,
+            "sort": sort,
+        }
+        return self._pages("searchLenses", "lenses", LensView.from_json, params, limit)
+
+    def suggest(self, q: str, *, limit: int | None = None) -> list[Suggestion]:
+        """What a search that begins with `q` may go on to; `limit` is 1 to 20, 8 if None."""
+        params = {"q": q, "limit": limit}
+        return self._get("suggest", params, _items("suggestions", Suggestion.from_json))
 
     def list_datasets(
         self, *, author: str | None = None, limit: int | None = None
@@ -177,9 +221,46 @@ class IndexClient:
         """One lens. Raises NotFound."""
         return self._get("getLens", {"uri": uri}, lambda a: LensView.from_json(a["lens"]))
 
-    def list_tags(self, *, limit: int | None = None) -> list[TagCount]:
-        """The tags that datasets carry most often; `limit` is 1 to 100, the index's 25 if None."""
-        return self._get("listTags", {"limit": limit}, _items("tags", TagCount.from_json))
+    def list_tags(self, prefix: str | None = None, *, limit: int | None = None) -> list[TagCount]:
+        """The tags that datasets carry most often, of those that begin with `prefix`.
+
+        `limit` is 1 to 100, the index's 25 if None.
+        """
+        params = {"prefix": prefix, "limit": limit}
+        return self._get("listTags", params, _items("tags", TagCount.from_json))
+
+    def similar_datasets(self, uri: str, *, limit: int | None = None) -> list[DatasetView]:
+        """Datasets like one, the most similar first; `limit` is 1 to 50, 10 if None.
+
+        Raises NotFound.
+        """
+        params = {"uri": uri, "limit": limit}
+        return self._get("getSimilarDatasets", params, _items("datasets", DatasetView.from_json))
+
+    def find_lens_paths(
+        self, source: str, target: str, *, max_hops: int | None = None, limit: int | None = None
+    ) -> LensPaths:
+        """The ways from one schema to another through lenses, given by their AT-URIs.
+
+        `max_hops`, 1 to 8, is how many lenses a way has at most, 4 if None; `limit` is 1 to 50, 10
+        if None.
+        """
+        params = {"source": source, "target": target, "maxHops": max_hops, "limit": limit}
+        return self._get("findLensPaths", params, LensPaths.from_json)
+
+    def schema_usage(self, uri: str) -> SchemaUsage:
+        """What refers to a schema, and the schemas like it. Raises NotFound."""
+        return self._get("getSchemaUsage", {"uri": uri}, SchemaUsage.from_json)
+
+    def backlinks(
+        self, subject: str, *, source: str | None = None, limit: int | None = None
+    ) -> Pages[Backlink]:
+        """The records that link to `subject` (an AT-URI), newest first.
+
+        `source` is the place of the link, such as `app.bsky.atdata.dataset:schemaRef`.
+        """
+        params = {"subject": subject, "source": source}
+        return self._pages("getBacklinks", "backlinks", Backlink.from_json, params, limit)
 
     def record_status(self, uri: str) -> RecordStatus:
         """Why a record is, or is not, in the index."""
@@ -216,23 +297,42 @@ class IndexClient:
         parse: Callable[[Mapping[str, Any]], T],
         params: Mapping[str, Any],
         limit: int | None,
+        once: Mapping[str, Any] | None = None,
     ) -> Pages[T]:
-        def fetch(size: int, cursor: str | None) -> tuple[list[T], Mapping[str, Any]]:
-            asked = {**params, "limit": size, "cursor": cursor}
-            return self._get(name, asked, lambda answer: (_items(key, parse)(answer), answer))
+        """The pages of a query; `once` has parameters that are for the first of them alone."""
+
+        def read(answer: Mapping[str, Any]) -> tuple[list[T], PageHead]:
+            return _items(key, parse)(answer), PageHead.from_json(answer)
+
+        def fetch(size: int, cursor: str | None) -> tuple[list[T], PageHead]:
+            first = once if once and cursor is None else {}
+            return self._get(name, {**params, **first, "limit": size, "cursor": cursor}, read)
 
         return Pages(fetch, limit)
 
 
 def query_pairs(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The (name, text) pairs of a query string: None left out, sequences as repeated names."""
+    """The (name, text) pairs of a query string: None left out, sequences as repeated names.
+
+    Raises ValueError for a datetime without a time zone.
+    """
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():
-        if isinstance(value, str | int):
-            pairs.append((name, str(value)))
+        if isinstance(value, str | int | datetime):
+            pairs.append((name, _text(name, value)))
         elif value is not None:
             pairs += [(name, str(item)) for item in value]
     return pairs
+
+
+def _text(name: str, value: str | int | datetime) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, datetime):
+        return str(value)
+    if value.tzinfo is None:
+        raise ValueError(f"{name} has no time zone: {value.isoformat()}")
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def index_error(failure: Failure) -> IndexClientError:

@@ -8,7 +8,7 @@ Where to look, one noun a file:
     what it changes  changes (the values) · fold (commits) · snapshot (whole repos) · rows (records)
                      limits (how much one may have)
     what is kept     ingest (work → transactions) · applying (turns of the writer)
-                     index/ (DuckDB, tantivy)
+                     index/ (DuckDB, tantivy; searches)
     repos in step    sync (fetches) · fetch, hosts, net (HTTP) · discovery · reconcile
                      rounds (what comes due) · housekeeping · errands (queues of DIDs) · notes
     who they are     identity (DID documents, handles) · lookups

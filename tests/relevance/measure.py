@@ -141,8 +141,8 @@ def ours(records: Sequence[Published]) -> Iterator[Ranking]:
         try:
             handles = {one.place[0]: one.handle for one in records}
             identities = [ResolvedIdentity(did, name, None, None) for did, name in handles.items()]
-            index.ingest.apply(Work(identities=identities))
             index.put([_row(one) for one in records])
+            index.ingest.apply(Work(identities=identities))
             index.reader.refresh()
 
             def ranking(query: Query) -> list[str]:

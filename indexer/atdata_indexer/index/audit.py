@@ -17,8 +17,9 @@ import tantivy
 from atdata_indexer.errors import StoreError
 from atdata_indexer.index.fields import open_index, schema
 from atdata_indexer.index.panic import guarded
+from atdata_indexer.index.snapshot import read_sentinel
 from atdata_indexer.index.store import Store
-from atdata_indexer.index.writer import current, read_sentinel
+from atdata_indexer.index.writer import current
 from atdata_indexer.repo import record_cid
 
 type _Document = tuple[str, str]
@@ -100,10 +101,11 @@ def pin(store: Store, folder: Path) -> Iterator[Pinned]:
             if name is None:
                 raise StoreError("there is no index yet")
             searcher = open_index(str(folder / name)).searcher()
-            epoch, seq = read_sentinel(searcher, schema())
-        if (epoch, seq) != (store.epoch, store.head):
-            raise StoreError(f"the index is at {seq} of epoch {epoch}, not where the database is")
-        yield Pinned(db, searcher, seq)
+            reached = read_sentinel(searcher)
+        if (reached.epoch, reached.seq) != (store.epoch, store.head):
+            where = f"{reached.seq} of epoch {reached.epoch}"
+            raise StoreError(f"the index is at {where}, not where the database is")
+        yield Pinned(db, searcher, reached.seq)
 
 
 def audit(pinned: Pinned) -> Audit:

@@ -2,11 +2,13 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
-VERSION = 1
-_MAX = 2**63 - 1
+VERSION = 2
+_BOUND = 2**63
 
 
 class InvalidCursor(ValueError):
@@ -15,45 +17,60 @@ class InvalidCursor(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last hit of a page: its unique key and, by relevance, its rank and snapshot."""
+    """Where a walk has come to: what it was told on the way, and the last hit of the page.
 
-    key: int
+    `key` is where that hit stands in the columns of an order. By relevance it is its unique key,
+    `rank` is how many hits were shown, `offset` how many of the engine's were used up for them,
+    `snapshot` the state of the index that both belong to, `relaxed` says that words may be missing.
+    `total` is how many hits there are.
+    """
+
+    key: Sequence[int]
+    total: int = 0
     rank: int = 0
+    offset: int = 0
+    relaxed: bool = False
     snapshot: str = ""
 
 
 def encode(position: Position, identity: str) -> str:
     """The token for `position` in the walk that `identity` names."""
-    parts = [VERSION, _bind(identity), position.key]
-    if position.rank:
-        parts += [position.rank, position.snapshot]
+    one = position
+    parts: list[Any] = [VERSION, _bind(identity), list(one.key), one.total]
+    if one.snapshot:
+        parts += [one.rank, one.offset, one.relaxed, one.snapshot]
     return urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def decode(token: str, identity: str) -> Position:
-    """The position in `token`. Raises InvalidCursor for anything `encode` did not make for it."""
+def decode(token: str, identity: str, columns: int) -> Position:
+    """The position in `token`, whose key has so many columns.
+
+    Raises InvalidCursor for anything `encode` did not make for this walk.
+    """
     try:
         text = urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        version, bound, key, *ranked = json.loads(text)
-        rank, snapshot = ranked or (0, "")
+        version, bound, key, total, *ranked = json.loads(text)
+        position = Position(key, total, *ranked)
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidCursor("cursor: not one of this service") from error
     if version != VERSION or bound != _bind(identity):
         raise InvalidCursor("cursor: made by another query")
-    position = Position(key, rank, snapshot)
-    if not _sound(position) or encode(position, identity) != token:
+    if not _sound(position, columns) or encode(position, identity) != token:
         raise InvalidCursor("cursor: not one of this service")
     return position
 
 
-def _sound(position: Position) -> bool:
+def _sound(position: Position, columns: int) -> bool:
     """Whether a position read from a token holds what it should, in bounds that searches bear."""
+    numbers: list[Any] = [position.total, position.rank, position.offset]
     return (
-        type(position.key) is int
-        and type(position.rank) is int
+        type(position.key) is list
+        and len(position.key) == columns
+        # The values beside a key are asked for, and are 64 bits too.
+        and all(type(one) is int and -_BOUND < one < _BOUND - 1 for one in position.key)
+        and all(type(one) is int and 0 <= one < _BOUND for one in numbers)
+        and type(position.relaxed) is bool
         and type(position.snapshot) is str
-        and abs(position.key) < _MAX  # the keys beside it are asked for, and are 64 bits too
-        and 0 <= position.rank < _MAX
     )
 
 

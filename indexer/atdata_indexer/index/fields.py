@@ -1,110 +1,152 @@
-"""How a record becomes a tantivy document, and how text becomes terms.
+"""How a record becomes a tantivy document.
 
 LAYOUT changes whenever a document made by this module would differ; an index of another layout is
 made anew. Every document has a `kind`; the sentinel is one of its own and every query filters it
-out by asking for another kind.
+out by asking for another kind, or for what only that kind has.
 """
 
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from hashlib import blake2b
+from struct import Struct
 from typing import Any
 
 import tantivy
 
+from atdata_indexer.index.analysis import PLAIN, STEMMED, register, values
+from atdata_indexer.index.structure import NOTHING, Structure, structure
 from atdata_indexer.index.tables import Link, Stored
 from atdata_schemas.lexicon import Json
 from atdata_schemas.syntax import format_micros
 
 _TEXT = json.JSONEncoder(ensure_ascii=False)
-LAYOUT = 1
-SENTINEL = "sentinel"
+LAYOUT = 2
 INVALID_HANDLE = "handle.invalid"
-_STEMMED = "en_folded"
+
+TEXT = {"dataset": "text", "schema": "schematext", "lens": "lenstext"}
+"""The field that words of a kind are searched in: one each, so that no search filters by kind."""
+
+NAME_COLUMNS = ("n1", "n2", "n3", "n4")
+"""The first 32 bytes of the folded name as four integers, in the order of the bytes."""
+
+INDEXED_COLUMNS = ("created", "n1", "samples", "schema_key", "author", "lens_key")
+"""Integer columns whose values are terms as well: few of them are found at once."""
+
+SAMPLES = {"1": 16, "2": 128, "3": 1024}
+"""The `sample` terms, and of how many records one carries each."""
+
+_NO_SIZE = -1
+_SHORT = 200
+"""Texts up to this length, tags and names of schemas above all, come again and again."""
+_NAME = Struct(f">{len(NAME_COLUMNS)}Q")
+_SIGN = 2**63
 
 
+@cache
 def schema() -> tantivy.Schema:
     """The field layout.
 
-    `text` is analysed; `uri did handle tag schema` are exact terms; `created` is the unique key of
-    date sorts (microseconds); `view` is the stored answer, JSON text of the lexicon's view.
+    `text schematext lenstext` are analysed, `word` holds the same words unstemmed. `kind uri did
+    handle ns tag license schema source target name field fieldkind version shape ref sample` are
+    exact terms, those that are counted as facets fast columns too. The integers are fast columns:
+    `created` is the unique key of date sorts (microseconds), `n1…n4 key` that of the name sort,
+    `samples bytes` are -1 where they are not known, the other keys and `author` are hashes
+    (`key_of`). `view` is the stored answer, JSON text of the lexicon's view.
     """
     builder = tantivy.SchemaBuilder()
-    for name in ("kind", "uri", "did", "handle", "schema"):
+    for name in ("kind", "uri", "handle", "ns", "name", "field", "shape", "source", "target"):
         builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
-    builder.add_text_field("tag", tokenizer_name="raw", index_option="basic", fast=True)
-    builder.add_text_field("text", tokenizer_name=_STEMMED, index_option="position")
-    builder.add_integer_field("created", indexed=True, fast=True)
+    for name in ("ref", "sample", "did", "schema"):
+        builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
+    for name in ("tag", "license", "fieldkind", "version"):
+        builder.add_text_field(name, tokenizer_name="raw", index_option="basic", fast=True)
+    for name in TEXT.values():
+        builder.add_text_field(name, tokenizer_name=STEMMED, index_option="position")
+    builder.add_text_field("word", tokenizer_name=PLAIN, index_option="basic")
+    for name in INDEXED_COLUMNS:
+        builder.add_integer_field(name, indexed=True, fast=True)
+    for name in ("n2", "n3", "n4", "key", "bytes", "source_key", "target_key"):
+        builder.add_integer_field(name, fast=True)
     builder.add_bytes_field("view", stored=True)  # a text field would be indexed as well
     return builder.build()
 
 
-def analyzer() -> tantivy.TextAnalyzer:
-    """Words, without accents, lower-cased, stemmed as English.
-
-    Accents go first: lower-casing `İ` would leave a dot that no accent filter knows.
-    """
-    return (
-        tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-        .filter(tantivy.Filter.ascii_fold())
-        .filter(tantivy.Filter.lowercase())
-        .filter(tantivy.Filter.stemmer("english"))
-        .build()
-    )
-
-
 def open_index(path: str) -> tantivy.Index:
-    """Open or create the index in a folder, with the analyser, which tantivy does not keep."""
+    """Open or create the index in a folder, with the analysers, which tantivy does not keep."""
     index = tantivy.Index(schema(), path)
-    index.register_tokenizer(_STEMMED, analyzer())
+    register(index)
     return index
 
 
-def fold_tag(tag: str) -> str:
-    """The form under which tags are compared: case and width do not count."""
-    return unicodedata.normalize("NFKC", tag).casefold().strip()
+def fold(text: str) -> str:
+    """The form under which tags, licences and names are compared: case and width do not count."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
-def normalise(text: str) -> str:
-    """Text as it is given to the analyser, on both sides.
+def key_of(text: str) -> int:
+    """A URI or DID as a positive integer of 63 bits."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1
 
-    Marks that do not combine into one character (`ẹ̀`, a lower-cased `İ`) are dropped, because the
-    analyser would part the word there; what it takes for accents it removes itself.
-    """
-    if text.isascii():
-        return text
-    composed = unicodedata.normalize("NFKC", text)
-    return "".join(character for character in composed if not unicodedata.combining(character))
+
+def name_columns(name: str) -> Sequence[int]:
+    """The values of NAME_COLUMNS: names in the order of their letters, without case and accents."""
+    folded = name.lower()
+    if not name.isascii():
+        parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
+        folded = "".join(character for character in parts if not unicodedata.combining(character))
+    start = folded.strip().encode()[: _NAME.size]
+    # The least number of 64 bits has no place behind it that a cursor could name.
+    return [max(chunk, 1) - _SIGN for chunk in _NAME.unpack(start.ljust(_NAME.size, b"\0"))]
+
+
+def handle_words(handle: str) -> str:
+    """What of a handle says something: not its top level, nor the name of the usual host."""
+    return " ".join(handle.removesuffix(".bsky.social").split(".")[: handle.count(".") or 1])
 
 
 def document(stored: Stored) -> dict[str, Any]:
     """The fields of a record's document."""
-    record = json.loads(stored.body)
-    tags: Sequence[str] = record.get("tags", ())
-    name, description = record.get("name", ""), record.get("description", "")
-    texts = [name] * 3 + [tag for tag in tags for _ in range(2)] + [description]
-    texts += [link.name for link in (stored.schema, stored.target) if link and link.name]
+    record: dict[str, Any] = json.loads(stored.body)
+    kind = stored.kind
+    own = structure(stored.body) if kind == "schema" else NOTHING
+    if kind == "dataset" and stored.schema and stored.schema.body:
+        own = structure(stored.schema.body)
+    texts = [(_forms(text, times), times) for text, times in _texts(stored, record, own)]
+    key = key_of(stored.uri)
     fields: dict[str, Any] = {
-        "kind": stored.kind,
+        "kind": kind,
         "uri": stored.uri,
         "did": stored.did,
-        "text": [normalise(text) for text in texts if text],
+        "author": key_of(stored.did),
+        "key": key,
+        "ns": stored.uri.split("/")[3].rpartition(".")[0],
+        "name": fold(record.get("name", "")),
+        TEXT[kind]: [one for forms, times in texts for one in forms * times],
+        "word": [one for forms, _ in texts for one in forms],
         "created": stored.sort_created,
         "view": _TEXT.encode(view(stored, record)).encode(),
+        "field": own.terms,
+        "fieldkind": own.kinds,
+        "ref": sorted(_references(stored, own)),
+        "sample": [name for name, of in SAMPLES.items() if key % of == 0],
     }
+    fields |= zip(NAME_COLUMNS, name_columns(record.get("name", "")), strict=True)
     if stored.handle is not None:
         fields["handle"] = stored.handle
-    if tags:
-        fields["tag"] = sorted({fold_tag(tag) for tag in tags} - {""})
-    if stored.schema is not None:
-        fields["schema"] = stored.schema.uri
-    return fields
-
-
-def sentinel(epoch: str, seq: int) -> dict[str, Any]:
-    """The document that says how far the index has come, committed with what it speaks of."""
-    state = json.dumps({"epoch": epoch, "seq": seq}).encode()
-    return {"kind": SENTINEL, "uri": SENTINEL, "view": state}
+    match kind:
+        case "dataset":
+            fields |= _of_dataset(stored, record)
+        case "schema":
+            fields["shape"], fields["version"] = own.shape, record["version"]
+        case "lens" if stored.schema and stored.target:
+            fields["target"] = stored.target.uri
+            fields["source"] = stored.schema.uri
+            fields["lens_key"] = key
+            fields["source_key"] = key_of(stored.schema.uri)
+            fields["target_key"] = key_of(stored.target.uri)
+    return {name: value for name, value in fields.items() if value not in ("", [], ())}
 
 
 def view(stored: Stored, record: Json) -> Mapping[str, Json]:
@@ -120,6 +162,57 @@ def view(stored: Stored, record: Json) -> Mapping[str, Json]:
     if stored.kind == "lens" and stored.schema and stored.target:
         shown["source"], shown["target"] = _link(stored.schema), _link(stored.target)
     return shown | {"indexedAt": format_micros(stored.indexed_us)}
+
+
+def _of_dataset(stored: Stored, record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    size = record.get("size", {})
+    yield "samples", size.get("samples", _NO_SIZE)
+    yield "bytes", size.get("bytes", _NO_SIZE)
+    yield "tag", sorted({fold(tag) for tag in record.get("tags", ())} - {""})
+    yield "license", fold(record.get("license", ""))
+    if stored.schema is not None:
+        yield "schema", stored.schema.uri
+        yield "schema_key", key_of(stored.schema.uri)
+
+
+def _texts(stored: Stored, record: Mapping[str, Any], own: Structure) -> Iterator[tuple[str, int]]:
+    """What is searched as words, and how often each counts: one field is faster than five."""
+    yield record.get("name", ""), 3
+    for tag in record.get("tags", ()):
+        yield tag, 2
+    yield record.get("description", ""), 1
+    for link in (stored.schema, stored.target):
+        if link is not None and link.name:
+            yield link.name, 1
+    yield " ".join(own.names), 1
+    if stored.handle is not None:
+        yield handle_words(stored.handle), 1
+
+
+def _forms(text: str, times: int) -> tuple[str, ...]:
+    """The values of a text; names and tags are short, and count the parts of words they join."""
+    return _known_forms(text, times > 1) if len(text) <= _SHORT else tuple(values(text))
+
+
+@lru_cache(maxsize=20_000)
+def _known_forms(text: str, pairs: bool) -> tuple[str, ...]:
+    return tuple(values(text, pairs=pairs))
+
+
+def _references(stored: Stored, own: Structure) -> Iterator[str]:
+    """The records this one links to: each as it is, and together with where it does so."""
+    schema, target = stored.schema, stored.target
+    refs: list[tuple[str, str]] = []
+    if stored.kind == "dataset" and schema:
+        refs = [(schema.uri, "schemaRef")]
+    if stored.kind == "lens" and schema and target:
+        refs = [(schema.uri, "sourceSchema"), (target.uri, "targetSchema")]
+    if stored.kind == "schema":
+        refs = [(uri, "fields[].type.schemaRef") for _, uri in own.nested]
+    collection = stored.uri.split("/")[3]
+    for uri, path in refs:
+        yield uri
+        yield f"{collection}:{path} {uri}"
 
 
 def _link(link: Link) -> Mapping[str, Json]:

@@ -1,56 +1,171 @@
-"""From what a user typed to a bounded tantivy query. Pure; never touches tantivy's own parser.
+"""tantivy queries by their parts. Pure; never touches tantivy's own parser.
 
 tantivy's parser is recursive and knows field names: a few thousand parentheses end the process.
-Here text is cut into words, at most MAX_WORDS of at most MAX_TEXT characters, without recursion.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import tantivy
 
-from atdata_indexer.index.fields import fold_tag, normalise
+from atdata_indexer.index.fields import INDEXED_COLUMNS, schema
 
-MAX_TEXT = 512
-MAX_WORDS = 32
+
+def term(field: str, text: str) -> tantivy.Query:
+    """Documents that hold an exact term; does not score."""
+    query = tantivy.Query.term_query(schema(), field, text, "basic")
+    return tantivy.Query.const_score_query(query, 0.0)
+
+
+def value(column: str, number: int) -> tantivy.Query:
+    """Documents of one value in an integer column; does not score."""
+    if column in INDEXED_COLUMNS:
+        query = tantivy.Query.term_query(schema(), column, number, "basic")
+        return tantivy.Query.const_score_query(query, 0.0)
+    return between(column, number, number)
+
+
+def between(column: str, low: int | None, high: int | None, *, few: bool = False) -> tantivy.Query:
+    """Documents whose integer column is in bounds, both included; does not score.
+
+    With `few` documents in them, and an indexed column, their terms are quicker than the column.
+    """
+    return tantivy.Query.const_score_query(
+        tantivy.Query.range_query(
+            schema(), column, tantivy.FieldType.Integer, low, high, use_inverted_index=few
+        ),
+        0.0,
+    )
+
+
+def every(*queries: tantivy.Query) -> tantivy.Query:
+    """Documents that match all of these."""
+    if len(queries) == 1:
+        return queries[0]
+    return tantivy.Query.boolean_query([(tantivy.Occur.Must, query) for query in queries])
+
+
+def any_of(*queries: tantivy.Query) -> tantivy.Query:
+    """Documents that match one of these at least."""
+    return tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
+
+
+def but(query: tantivy.Query, *excluded: tantivy.Query) -> tantivy.Query:
+    """Documents that match the first and none of the others."""
+    parts = [(tantivy.Occur.Must, query)]
+    parts += [(tantivy.Occur.MustNot, one) for one in excluded]
+    return tantivy.Query.boolean_query(parts)
+
+
+def among(field: str, values: Sequence[str] | Sequence[int]) -> tantivy.Query:
+    """Documents that hold one of many exact terms; does not score.
+
+    A set of terms is looked up in the whole dictionary, which does not pay for a few.
+    """
+    if 0 < len(values) <= _FEW:
+        terms = [tantivy.Query.term_query(schema(), field, one, "basic") for one in values]
+        query = terms[0] if len(terms) == 1 else any_of(*terms)
+    else:
+        query = tantivy.Query.term_set_query(schema(), field, list(values))
+    return tantivy.Query.const_score_query(query, 0.0)
+
+
+_FEW = 64
+_OF_DATASETS = frozenset({"tags", "license", "schema", "viewableAs", "samples", "bytes"})
+"""Filters that only datasets pass, so that the kind need not be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search: `words` all match, `tags` are all carried, `author` is a DID or a handle."""
+    """What is asked for: all of it must hold.
+
+    `q` is text in the mini-language (`language`); `schema` an AT-URI, or a name with a range of
+    versions; `viewable_as` the AT-URI of a schema that lenses lead to; `author` a DID or handle;
+    `fields` are patterns `name[:kind[:dtype[:ndim]]]`. Times are microseconds, `created_after_us`
+    included, `created_before_us` not; sizes are included. `source` and `target` are the schemas of
+    a lens.
+    """
 
     kind: str
     q: str = ""
     tags: Sequence[str] = ()
+    tag_match: str = "all"
     schema: str | None = None
+    viewable_as: str | None = None
     author: str | None = None
+    licenses: Sequence[str] = ()
+    fields: Sequence[str] = ()
+    created_after_us: int | None = None
+    created_before_us: int | None = None
+    samples_min: int | None = None
+    samples_max: int | None = None
+    bytes_min: int | None = None
+    bytes_max: int | None = None
+    namespace: str | None = None
+    source: str | None = None
+    target: str | None = None
 
     @property
     def identity(self) -> str:
         """What a cursor of this search is bound to."""
-        return json.dumps([self.kind, self.q, sorted(self.tags), self.schema, self.author])
+        return json.dumps(list(asdict(self).values()), default=sorted)
 
 
-def words(q: str, analyzer: tantivy.TextAnalyzer) -> list[str]:
-    """The distinct terms of `q`, analysed as documents are, in order."""
-    return list(dict.fromkeys(analyzer.analyze(normalise(q[:MAX_TEXT]))))[:MAX_WORDS]
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parts of a search as tantivy queries.
+
+    `filters` do not score and are named, those that facets count by the facet. `phrases` and
+    `words` score; every one must match, or with `relaxed` only some of the words.
+    """
+
+    kind: str
+    filters: Mapping[str, tantivy.Query] = field(default_factory=dict)
+    phrases: Sequence[tantivy.Query] = ()
+    words: Sequence[tantivy.Query] = ()
+    excluded: Sequence[tantivy.Query] = ()
+    relaxed: bool = False
+    created: tuple[int | None, int | None] = (None, None)
+    """The bounds of the filter `created`, which walks by date keep to by themselves."""
+
+    @property
+    def filtered(self) -> frozenset[str]:
+        """The names of the filters there are."""
+        return frozenset(self.filters)
+
+    @property
+    def scores(self) -> bool:
+        """Whether there is anything that hits can be put in order by."""
+        return bool(self.words or self.phrases)
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether there is nothing but the kind."""
+        return not (self.filters or self.scores or self.excluded)
+
+    def query(self, without: str | None = None) -> tantivy.Query:
+        """The whole query, or all of it but the filter of one name."""
+        filters = {name: query for name, query in self.filters.items() if name != without}
+        parts = list(filters.values())
+        if not self.scores and (self.kind != "dataset" or not _OF_DATASETS & filters.keys()):
+            parts.append(term("kind", self.kind))
+        parts += self.phrases
+        if self.relaxed and len(self.words) > 1:
+            parts.append(_most_of(self.words, none_will_do=bool(self.phrases)))
+        else:
+            parts += self.words
+        return but(every(*parts), *self.excluded) if self.excluded else every(*parts)
 
 
-def build(search: Search, terms: Iterable[str], schema: tantivy.Schema) -> tantivy.Query:
-    """The query of a search; what filters does not score."""
+def _most_of(words: Sequence[tantivy.Query], *, none_will_do: bool) -> tantivy.Query:
+    """Documents that match some of these; those that match all of them count more."""
+    all_of_them = tantivy.Query.boost_query(every(*words), _WHOLE)
+    parts = [*words, all_of_them]
+    if none_will_do:
+        parts.append(tantivy.Query.const_score_query(tantivy.Query.all_query(), 0.0))
+    return any_of(*parts)
 
-    def term(field: str, value: str) -> tantivy.Query:
-        return tantivy.Query.term_query(schema, field, value, "basic")
 
-    filters = [term("kind", search.kind)]
-    filters += [term("tag", fold_tag(tag)) for tag in search.tags]
-    if search.schema is not None:
-        filters.append(term("schema", search.schema))
-    if search.author is not None:
-        is_did = search.author.startswith("did:")
-        author = search.author if is_did else search.author.lower()
-        filters.append(term("did" if is_did else "handle", author))
-    scored = [tantivy.Query.term_query(schema, "text", word, "freq") for word in terms]
-    parts = [tantivy.Query.const_score_query(part, 0.0) for part in filters] + scored
-    return tantivy.Query.boolean_query([(tantivy.Occur.Must, part) for part in parts])
+_WHOLE = 1.0
+"""How much more a hit counts that has every word of the question."""

@@ -290,7 +290,8 @@ class Store(RepoDatabase):
         refs = {ref for row in rows for ref in row[8:] if ref is not None}
         links = {ref: Link(ref) for ref in refs}
         found = self._in(
-            "SELECT r.uri, r.cid, r.name, r.version FROM records r JOIN repos p ON p.did = r.did"
+            "SELECT r.uri, r.cid, r.name, r.version, r.body FROM records r"
+            " JOIN repos p ON p.did = r.did"
             " WHERE r.state = 'live' AND r.kind = 'schema' AND p.status = 'active' AND r.uri IN",
             refs,
         )

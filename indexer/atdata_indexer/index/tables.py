@@ -261,12 +261,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A schema another record refers to; `cid` is None while it is not visible in the index."""
+    """A schema another record refers to; `cid` is None while it is not visible in the index.
+
+    `body` is the JSON text of its record.
+    """
 
     uri: str
     cid: str | None = None
     name: str | None = None
     version: str | None = None
+    body: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ is part of the same tantivy commit as the documents, so a crash between the stor
 tantivy's only means that the tail of the outbox is applied (again) at the next start.
 """
 
-import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
@@ -16,17 +15,13 @@ from pathlib import Path
 import tantivy
 
 from atdata_indexer.errors import StoreError
-from atdata_indexer.index.fields import (
-    LAYOUT,
-    SENTINEL,
-    document,
-    open_index,
-    schema,
-    sentinel,
-)
+from atdata_indexer.index.fields import LAYOUT, document, open_index, schema
 from atdata_indexer.index.files import write_atomically
 from atdata_indexer.index.panic import guarded
+from atdata_indexer.index.sentinel import Sentinel
+from atdata_indexer.index.snapshot import read_sentinel
 from atdata_indexer.index.store import Store
+from atdata_schemas.records import LENS_NSID
 
 CURRENT = "CURRENT"
 _HEAP_BYTES = 64_000_000
@@ -54,7 +49,7 @@ class IndexWriter:
         self._store = store
         self._progress = progress
         self._schema = schema()
-        self.seq = self._staged = 0
+        self.seq = self._staged = self._lenses = 0
         self.rebuilt: str | None = None
         """Why the index was made anew when it was opened; None when it was not."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +68,8 @@ class IndexWriter:
         while entries := self._store.outbox(self._staged, _SLICE):
             self._stage(dict.fromkeys(uri for _, uri in entries))
             self._staged = entries[-1][0]
+            touching = (seq for seq, uri in entries if _account(uri) or f"/{LENS_NSID}/" in uri)
+            self._lenses = max(touching, default=self._lenses)
             if self._staged - self.seq >= BACKLOG:
                 self._make_searchable()
         if self._staged > self.seq and not more:
@@ -98,13 +95,14 @@ class IndexWriter:
                         writer.add_document(self._document(document(one)))
                     done += len(batch)
                     self._progress(done)
-                self._mark(writer, seq)
+                self._mark(writer, seq, seq)
                 writer.commit()
         except StoreError:
             shutil.rmtree(path, ignore_errors=True)
             raise
         self._release()
         self._writer, self.seq, self._staged = writer, seq, seq
+        self._lenses = seq
         write_atomically(self._folder / CURRENT, name)
         return writer
 
@@ -122,7 +120,8 @@ class IndexWriter:
             raise StoreError(f"the index {name} has another layout")
         with guarded("the index cannot be opened", self._folder):
             index = open_index(str(self._folder / name))
-            epoch, seq = read_sentinel(index.searcher(), self._schema)
+            reached = read_sentinel(index.searcher())
+            epoch, seq = reached.epoch, reached.seq
             writer = index.writer(_HEAP_BYTES, 1)
         oldest = self._store.oldest()
         if epoch != self._store.epoch:
@@ -132,6 +131,7 @@ class IndexWriter:
         if seq < (self._store.head if oldest is None else oldest - 1):
             raise StoreError("the index is behind what the outbox still holds")
         self.seq = self._staged = seq
+        self._lenses = reached.lenses
         return writer
 
     def _forget_all_but(self, name: str | None) -> None:
@@ -153,8 +153,7 @@ class IndexWriter:
         try:
             with guarded("cannot write the index", self._folder):
                 for uri in uris:
-                    # `at://did` stands for all records of an account that is hidden.
-                    account = uri.removeprefix("at://") if uri.count("/") == 2 else None
+                    account = _account(uri)
                     field, value = ("uri", uri) if account is None else ("did", account)
                     writer.delete_documents_by_term(field, value)
                 for one in stored:
@@ -168,13 +167,14 @@ class IndexWriter:
     def _make_searchable(self) -> None:
         reached, self._staged = self._staged, self.seq
         with self._commit() as writer:
-            self._mark(writer, reached)
+            self._mark(writer, reached, self._lenses)
         self.seq = self._staged = reached
         self._committed()
 
-    def _mark(self, writer: tantivy.IndexWriter, seq: int) -> None:
-        writer.delete_documents_by_term("kind", SENTINEL)
-        writer.add_document(self._document(sentinel(self._store.epoch, seq)))
+    def _mark(self, writer: tantivy.IndexWriter, seq: int, lenses: int) -> None:
+        writer.delete_documents_by_term("kind", Sentinel.KIND)
+        mark = Sentinel(self._store.epoch, seq, lenses)
+        writer.add_document(self._document(mark.document()))
 
     def _release(self) -> None:
         writer = getattr(self, "_writer", None)
@@ -218,11 +218,6 @@ def current(folder: Path) -> str | None:
         return None
 
 
-def read_sentinel(searcher: tantivy.Searcher, layout: tantivy.Schema) -> tuple[str, int]:
-    """The (epoch, seq) an index has reached. Raises StoreError when it holds no sentinel."""
-    query = tantivy.Query.term_query(layout, "kind", SENTINEL, "basic")
-    hits = searcher.search(query, limit=1, count=False).hits
-    if not hits:
-        raise StoreError("the index holds no sentinel")
-    state = json.loads(bytes(searcher.doc(hits[0][1]).get_first("view") or b""))
-    return state["epoch"], state["seq"]
+def _account(uri: str) -> str | None:
+    """The DID, where an entry of the outbox stands for all records of an account: `at://did`."""
+    return uri.removeprefix("at://") if uri.count("/") == 2 else None

@@ -1,0 +1,136 @@
+"""The AppView as a process of its own, and a client that costs next to nothing."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from atdata_indexer.settings import Settings
+
+PROGRAM = Path(sys.executable).parent / "atdata-appview"
+PATIENCE_S = 120.0
+KEPT_S = 2.0
+"""A connection idle for longer may be closed on us: the AppView keeps it for 5 s."""
+NOBODY = "http://127.0.0.1:9"  # the port of the discard service
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running AppView: where it answers, and its process."""
+
+    host: str
+    port: int
+    pid: int
+
+    def memory_mb(self) -> tuple[int, int]:
+        """Its resident memory, and how much of that is no mapped file."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        sizes = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+        return int(sizes["VmRSS"][0]) >> 10, int(sizes["RssAnon"][0]) >> 10
+
+
+@contextmanager
+def running(data_dir: Path, **settings: Any) -> Iterator[Served]:
+    """`atdata-appview run` on a data directory, on a free port. By itself it follows nothing, and
+    asks nobody about made-up accounts.
+    """
+    values = {
+        "data_dir": data_dir,
+        "port": 0,
+        "relay": "none",
+        "directories": "none",
+        "plc_url": NOBODY,
+        "handle_resolver": NOBODY,
+        "identity_hours": 8760,
+        "backfill": False,
+        "log_format": "json",
+        **settings,
+    }
+    prefix = Settings.variable("")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+    variables = {Settings.variable(name): str(value) for name, value in values.items()}
+    with (
+        tempfile.NamedTemporaryFile("w+") as log,
+        subprocess.Popen([PROGRAM, "run"], env=plain | variables, stderr=log) as process,
+    ):
+        try:
+            url = _url(process, Path(log.name))
+            host, _, port = url.removeprefix("http://").partition(":")
+            yield Served(host, int(port), process.pid)
+        finally:
+            process.terminate()
+
+
+def _url(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Where the process serves, once it says so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and time.monotonic() < deadline:
+        for line in log.read_text().splitlines(keepends=True):
+            if line.endswith("\n") and line.startswith("{"):
+                said = json.loads(line)
+                if said.get("event") == "serving":
+                    return str(said["url"])
+        time.sleep(0.02)
+    raise SystemExit(f"the AppView does not serve:\n{log.read_text()}")
+
+
+def request(nsid: str, params: Sequence[tuple[str, str]]) -> bytes:
+    """A request for a query, as it is sent."""
+    path = f"/xrpc/{nsid}?{urlencode(params)}"
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+class Client:
+    """One connection that is kept open, as long as the AppView keeps it."""
+
+    def __init__(self, served: Served) -> None:
+        self._address = served.host, served.port
+        self._connect()
+
+    def wake(self) -> None:
+        """Connect anew if the AppView may have hung up since the last answer."""
+        if time.monotonic() - self._asked > KEPT_S:
+            self.close()
+            self._connect()
+
+    def ask(self, request: bytes) -> bytes:
+        """The body of the answer. Raises RuntimeError unless its status is 200."""
+        self._asked = time.monotonic()
+        self._socket.sendall(request)
+        received = self._socket.recv(1 << 17)
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._more()
+        head = received[:end].lower()
+        length = int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
+        parts, missing = [received[end + 4 :]], end + 4 + length - len(received)
+        while missing > 0:
+            parts.append(self._more())
+            missing -= len(parts[-1])
+        body = b"".join(parts)
+        if not head.startswith(b"http/1.1 200 "):
+            raise RuntimeError(f"{request!r}: {body[:500]!r}")
+        return body
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(self._address, PATIENCE_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._asked = time.monotonic()
+
+    def _more(self) -> bytes:
+        received = self._socket.recv(1 << 17)
+        if not received:
+            raise RuntimeError("the AppView hung up")
+        return received
