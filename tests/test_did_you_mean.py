@@ -182,3 +182,10 @@ def test_a_search_for_a_mistyped_word_says_what_it_found_instead(index: SmallInd
     assert page.did_you_mean == "satellite"
     assert page.total == 1
     assert index.reader.search(Search("dataset", "satellite")).did_you_mean is None
+
+
+def test_of_many_mistyped_words_only_the_first_few_are_looked_up(index: SmallIndex) -> None:
+    """Each takes milliseconds, and a question has room for thirty."""
+    typed = "whlae satelite proteim genomixs hydrophome recordimgs"
+    page = index.reader.search(Search("dataset", typed))
+    assert page.did_you_mean == "whale satellite protein genomics hydrophome recordimgs"

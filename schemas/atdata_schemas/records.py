@@ -5,7 +5,6 @@ versions, Python identifiers, references that must name a schema). What publishe
 field is unset (`description: ""`, `license: ""`, `tags: []`) becomes None or ().
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from atdata_schemas.errors import ValidationError
 from atdata_schemas.lexicon import Json, decode_bytes, lexicons
 from atdata_schemas.syntax import parse_datetime
+from atdata_schemas.versions import Version
 
 SCHEMA_NSID = "app.bsky.atdata.schema"
 DATASET_NSID = "app.bsky.atdata.dataset"
@@ -26,13 +26,6 @@ KINDS: Mapping[str, Kind] = {SCHEMA_NSID: "schema", DATASET_NSID: "dataset", LEN
 
 SCHEMA_COLLECTIONS = frozenset({SCHEMA_NSID, "science.alt.dataset.schema"})
 """Collections a reference to a schema may name: either namespace, whichever the record is in."""
-
-_SEMVER = re.compile(
-    r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*)){2}"
-    r"(?:-(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)"
-    r"(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
-    r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +139,7 @@ def parse_record(collection: str, rkey: str, record: Json) -> Record:
 
 
 def _schema(record: Mapping[str, Any]) -> Schema:
-    if not _SEMVER.fullmatch(record["version"]):
-        raise ValidationError("version", "semver", "not a semantic version (1.2.3)")
+    Version.parse(record["version"])
     return Schema(
         name=record["name"],
         version=record["version"],

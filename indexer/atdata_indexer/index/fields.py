@@ -37,6 +37,13 @@ INDEXED_COLUMNS = ("created", "n1", "samples", "schema_key", "author", "lens_key
 SAMPLES = {"1": 16, "2": 128, "3": 1024}
 """The `sample` terms, and of how many records one carries each."""
 
+LINKS = {
+    "dataset": ("schemaRef",),
+    "lens": ("sourceSchema", "targetSchema"),
+    "schema": ("fields[].type.schemaRef",),
+}
+"""Where records of a kind link to others; `[]` is every item of a list."""
+
 _NO_SIZE = -1
 _SHORT = 200
 """Texts up to this length, tags and names of schemas above all, come again and again."""
@@ -201,14 +208,12 @@ def _known_forms(text: str, pairs: bool) -> tuple[str, ...]:
 
 def _references(stored: Stored, own: Structure) -> Iterator[str]:
     """The records this one links to: each as it is, and together with where it does so."""
-    schema, target = stored.schema, stored.target
-    refs: list[tuple[str, str]] = []
-    if stored.kind == "dataset" and schema:
-        refs = [(schema.uri, "schemaRef")]
-    if stored.kind == "lens" and schema and target:
-        refs = [(schema.uri, "sourceSchema"), (target.uri, "targetSchema")]
+    paths = LINKS[stored.kind]
     if stored.kind == "schema":
-        refs = [(uri, "fields[].type.schemaRef") for _, uri in own.nested]
+        refs = [(uri, paths[0]) for _, uri in own.nested]
+    else:
+        links = [link.uri for link in (stored.schema, stored.target) if link]
+        refs = list(zip(links, paths, strict=True))
     collection = stored.uri.split("/")[3]
     for uri, path in refs:
         yield uri

@@ -13,7 +13,7 @@ import tantivy
 
 from atdata_indexer.index import cursor as paging
 from atdata_indexer.index.cursor import Position
-from atdata_indexer.index.fields import fold
+from atdata_indexer.index.fields import LINKS, fold
 from atdata_indexer.index.query import among, between, but, every, term
 from atdata_indexer.index.snapshot import Snapshot
 from atdata_indexer.index.structure import structure
@@ -25,13 +25,6 @@ MOST_SCHEMAS = 2_000
 
 MOST_SHOWN = 25
 MOST_VERSIONS = 10_000
-
-LINKS = {
-    "dataset": ("schemaRef",),
-    "lens": ("sourceSchema", "targetSchema"),
-    "schema": ("fields[].type.schemaRef",),
-}
-"""Where records of a kind link to others; `[]` is every item of a list."""
 
 
 @dataclass(frozen=True, slots=True)

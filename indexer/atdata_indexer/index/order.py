@@ -69,10 +69,10 @@ class Samples:
     def of(self, snapshot: Snapshot, kind: str, column: str) -> Sequence[int]:
         """Values of `column` in rising order, as many records of `kind` between any two."""
         name, seq = (snapshot.generation, kind, column), snapshot.sentinel.seq
-        taken = self._taken.get(name)
-        if taken is not None and abs(seq - taken[0]) < _STALE:
-            return taken[1]
-        with self._lock:
+        with self._lock:  # whoever comes while a sample is taken waits for that one
+            taken = self._taken.get(name)
+            if taken is not None and abs(seq - taken[0]) < _STALE:
+                return taken[1]
             records = max(1, snapshot.records[kind])
             rate = next((r for r in SAMPLES if records / SAMPLES[r] <= _SAMPLED), max(SAMPLES))
             query = every(term("kind", kind), term("sample", rate))

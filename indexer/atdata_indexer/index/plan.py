@@ -144,11 +144,10 @@ def _telling(asked: list[Word]) -> list[Word]:
 
 def _typed(asked: Asked) -> Iterator[tuple[Word, Part | None]]:
     """The words of a plan, those that were typed as such with the part they are."""
-    by_form = {
-        words([part])[0].alternatives[0]: part for part in asked.question.words if words([part])
-    }
+    # A neighbour may have given the word further forms; its own comes first.
+    by_form = {one.alternatives[:1]: part for part in asked.question.words for one in words([part])}
     for word in asked.words:
-        yield word, by_form.get(word.alternatives[0]) if word.alternatives else None
+        yield word, by_form.get(word.alternatives[:1])
 
 
 def _parts_of(word: Word) -> Sequence[str]:

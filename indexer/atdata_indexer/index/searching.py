@@ -104,7 +104,6 @@ class Searching:
             hits = self._in_order(snapshot, asked, wanted, identity, sort)
         views = hits.views
         if reach or wanted.highlight:
-            marker = Highlighter([*hits.asked.words, *hits.asked.phrases])
             parsed = [json.loads(view) for view in views]
             members: list[dict[str, Any]] = [{} for _ in views]
             if graph and reach:
@@ -114,6 +113,7 @@ class Searching:
                     if schema in paths:  # two schemas may share a key, though no honest two will
                         one["lensPath"] = paths[schema]
             if wanted.highlight:
+                marker = Highlighter([*hits.asked.words, *hits.asked.phrases])
                 for one, view in zip(members, parsed, strict=True):
                     one["highlights"] = list(_highlights(marker, view["record"]))
             views = [_extended(*pair) for pair in zip(views, members, strict=True)]
