@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from atdata_indexer.index import tables
+from atdata_indexer.index.backup import DATABASE
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
 from atdata_indexer.ingest import wall_clock
@@ -15,7 +16,6 @@ from atdata_indexer.upkeep import INDEX
 from benchmarks.corpus import VERSION, Corpus
 from benchmarks.progress import steps
 
-DATABASE = "appview.duckdb"
 _MADE = "corpus.json"
 
 

@@ -3,7 +3,7 @@
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from atdata_indexer.index.analysis import Word, phrase, plain_words, stems, values, words
+from atdata_indexer.index.analysis import Word, pairs, phrase, plain_words, stems, values, words
 from atdata_indexer.index.highlight import EXCERPT, LOOKED_AT, Highlight, Highlighter
 from atdata_indexer.index.language import parse
 
@@ -124,7 +124,7 @@ def test_every_slice_is_whole_characters_that_match(text: str, q: str) -> None:
         ends = [0, *(end for one in shown.slices for end in (one.byte_start, one.byte_end))]
         assert ends == sorted(set(ends) | {0}) or ends[:2] == [0, 0]
         for part in parts(shown):
-            forms = values(part, pairs=True)
+            forms = [*values(part), *pairs(part)]
             held = {stem for form in forms for stem in stems(form)}
             begun = [word for form in forms for word in plain_words(form)]
             assert held & wanted or any(word.startswith(prefixes) for word in begun if prefixes)

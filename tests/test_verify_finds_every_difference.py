@@ -11,6 +11,7 @@ import tantivy
 from atdata_indexer.changes import Row
 from atdata_indexer.index.audit import Audit, audit, pin
 from atdata_indexer.index.fields import document, open_index, schema
+from atdata_indexer.index.packing import pack
 from atdata_indexer.index.writer import current
 from atdata_indexer.playback import recorded
 from atdata_indexer.repo import record_cid
@@ -120,7 +121,7 @@ def test_a_surplus_document_is_found(index: SmallIndex) -> None:
     hand = Tampering(index.folder / "index")
     ghost = f"at://{BOB}/app.bsky.atdata.dataset/3kghostaaaaaa"
     text = json.dumps(document(stored) | {"view": None}).replace(WHALES, ghost)
-    view = json.dumps({"uri": ghost, "cid": stored.cid}).encode()
+    view = pack(json.dumps({"uri": ghost, "cid": stored.cid}))
     hand.writer.add_document(
         tantivy.Document.from_dict(json.loads(text) | {"view": view}, schema())
     )

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atdata_indexer.changes import Row
-from atdata_indexer.index.fields import key_of, name_columns
+from atdata_indexer.index.fields import name_columns
 from atdata_indexer.index.query import Search
 from atdata_indexer.index.searching import Sort
 from tests.small_index import ALICE, BOB, DATASET, NOW_US, SmallIndex, row, schema
 
 ORDERS: tuple[Sort, ...] = ("newest", "oldest", "name", "samples")
-WORDS = ("whale", "image", "Image", "tide gauge", "a" * 31 + "x", "a" * 31 + "y", "é", "eagle")
+WORDS = ("whale", "image", "Image", "tide gauge", "a" * 23 + "x", "a" * 23 + "y", "é", "eagle")
 TAGS = ("sea", "sky")
 
 RECORDS = st.lists(
@@ -107,7 +107,7 @@ def place(view: dict[str, Any], created: dict[str, int], sort: Sort) -> tuple[in
         case "samples":
             return -record.get("size", {}).get("samples", -1), -created[uri]
         case _:
-            return *name_columns(record["name"]), key_of(uri)
+            return *name_columns(record["name"]), created[uri]
 
 
 def created_keys(small: SmallIndex) -> dict[str, int]:

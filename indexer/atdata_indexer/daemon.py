@@ -28,6 +28,7 @@ from atdata_indexer.following import Follower, SourceStatus, backoff
 from atdata_indexer.hosts import Hosts
 from atdata_indexer.housekeeping import Housekeeper
 from atdata_indexer.identity import IdentityResolver
+from atdata_indexer.index.backup import DATABASE
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.tables import RecordStatus
@@ -203,7 +204,7 @@ class Indexer:
         """
         log = structlog.get_logger()
         store = Store(
-            settings.data_dir / "appview.duckdb",
+            settings.data_dir / DATABASE,
             memory_limit=settings.memory_limit,
             limits=settings.limits,
         )

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from atdata_indexer.changes import Row
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index.query import Search
 from atdata_indexer.ingest import Work
+from atdata_indexer.repo import record_cid
 from atdata_schemas.records import Dataset, Schema, parse_record
 from atdata_schemas.syntax import micros
 from tests.relevance import peer
@@ -134,8 +135,8 @@ def summary(scored: Sequence[Score]) -> dict[str, float]:
 
 
 @contextmanager
-def ours(records: Sequence[Published]) -> Iterator[Ranking]:
-    """An index of the records, asked as the API asks it."""
+def published(records: Sequence[Published]) -> Iterator[SmallIndex]:
+    """An index of the records."""
     with tempfile.TemporaryDirectory() as folder:
         index = SmallIndex(Path(folder))
         try:
@@ -144,15 +145,22 @@ def ours(records: Sequence[Published]) -> Iterator[Ranking]:
             index.put([_row(one) for one in records])
             index.ingest.apply(Work(identities=identities))
             index.reader.refresh()
-
-            def ranking(query: Query) -> list[str]:
-                search = Search("dataset", q=query.q, fields=query.fields, tags=query.tags)
-                page = index.reader.search(search, limit=DEPTH)
-                return [json.loads(view)["uri"] for view in page.views]
-
-            yield ranking
+            yield index
         finally:
             index.close()
+
+
+@contextmanager
+def ours(records: Sequence[Published]) -> Iterator[Ranking]:
+    """An index of the records, asked as the API asks it."""
+    with published(records) as index:
+
+        def ranking(query: Query) -> list[str]:
+            search = Search("dataset", q=query.q, fields=query.fields, tags=query.tags)
+            page = index.reader.search(search, limit=DEPTH)
+            return [json.loads(view)["uri"] for view in page.views]
+
+        yield ranking
 
 
 @contextmanager
@@ -192,14 +200,15 @@ def _gain(grades: Iterator[int]) -> float:
 
 def _row(published: Published) -> Row:
     value = published.value
-    return row(
+    made = row(
         *published.place,
-        json.dumps(published.record, ensure_ascii=False),
+        json.dumps(published.record, ensure_ascii=False, separators=(",", ":")),
         name=value.name,
         version=value.version if isinstance(value, Schema) else None,
         schema_uri=value.schema_ref if isinstance(value, Dataset) else None,
         created_us=micros(value.created_at),
     )
+    return replace(made, cid=record_cid(published.record))
 
 
 def _table(figures: Mapping[str, Mapping[str, float]]) -> Iterator[str]:

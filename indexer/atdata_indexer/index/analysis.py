@@ -174,17 +174,15 @@ def _bigrams(run: re.Match[str]) -> str:
     return f" {' '.join(pairs or [text])} "
 
 
-def values(text: str, *, pairs: bool = False) -> list[str]:
-    """The values that a text has in a document, prepared: itself first, then its further forms.
-
-    With `pairs` every two neighbours are joined too (`image net` gives `imagenet`): for names and
-    tags, which are short.
-    """
+def values(text: str) -> list[str]:
+    """The values that a text has in a document, prepared: itself first, then its further forms."""
     folded = fold(text)
-    chunks = _chunks(folded)
-    further = [form for chunk in dict.fromkeys(chunks) for form in _further(chunk)]
-    if pairs:
-        further += [whole for _, whole in _neighbours(chunks)]
+    further = [
+        form
+        for chunk in dict.fromkeys(_chunks(folded))
+        if not (chunk.islower() and chunk.isalpha())
+        for form in _further(chunk)
+    ]
     if not folded.isascii():
         singles = dict.fromkeys(
             "".join(run for run in UNSPACED_RUN.findall(folded) if len(run) > 1)
@@ -192,6 +190,12 @@ def values(text: str, *, pairs: bool = False) -> list[str]:
         further.insert(0, " ".join(one for one in singles if one.isalnum()))
     prepared = [_spread(folded), *(_spread(form) for form in further[:MAX_EXTRAS])]
     return [value for value in prepared if value]
+
+
+def pairs(text: str) -> list[str]:
+    """Every two neighbours of a text joined, prepared: `image net` gives `imagenet`."""
+    chunks = _chunks(fold(text))
+    return [_spread(whole) for _, whole in _neighbours(chunks)][:MAX_EXTRAS]
 
 
 def chunk_pattern(text: str) -> re.Pattern[str]:
@@ -217,6 +221,8 @@ def _further(chunk: str) -> Iterator[str]:
 
 def joined(chunk: str) -> str:
     """A word without what joins its parts (`imagenet` of `image-net`); empty if there is none."""
+    if chunk.isascii() and chunk.isalnum():
+        return chunk if len(chunk) <= MAX_WORD else ""
     parts = _JOINERS.split(chunk, MAX_PIECES)
     whole = "".join(parts)
     fits = len(parts) <= MAX_PIECES and len(whole) <= MAX_WORD

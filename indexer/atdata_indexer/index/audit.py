@@ -16,6 +16,7 @@ import tantivy
 
 from atdata_indexer.errors import StoreError
 from atdata_indexer.index.fields import open_index, schema
+from atdata_indexer.index.packing import unpack
 from atdata_indexer.index.panic import guarded
 from atdata_indexer.index.snapshot import read_sentinel
 from atdata_indexer.index.store import Store
@@ -170,8 +171,6 @@ def _read(searcher: tantivy.Searcher, query: tantivy.Query) -> list[_Document]:
     with guarded("the index cannot be read"):
         counted: Any = searcher.search(query, limit=1, count=True)
         hits = searcher.search(query, limit=max(1, counted.count), count=False).hits
-        views: list[Any] = [
-            json.loads(bytes(searcher.doc(address).get_first("view") or b"{}"))
-            for _, address in hits
-        ]
+        stored = [searcher.doc(address).get_first("view") for _, address in hits]
+        views: list[Any] = [json.loads(unpack(one)) if one else {} for one in stored]
     return [(view.get("uri", ""), view.get("cid", "")) for view in views]

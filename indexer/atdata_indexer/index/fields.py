@@ -8,31 +8,38 @@ out by asking for another kind, or for what only that kind has.
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
+from pathlib import Path
 from struct import Struct
 from typing import Any
 
 import tantivy
 
-from atdata_indexer.index.analysis import PLAIN, STEMMED, register, values
+from atdata_indexer.index.analysis import PLAIN, STEMMED, pairs, register, values
+from atdata_indexer.index.files import write
+from atdata_indexer.index.packing import pack
 from atdata_indexer.index.structure import NOTHING, Structure, structure
 from atdata_indexer.index.tables import Link, Stored
 from atdata_schemas.lexicon import Json
 from atdata_schemas.syntax import format_micros
 
 _TEXT = json.JSONEncoder(ensure_ascii=False)
-LAYOUT = 2
+LAYOUT = 3
 INVALID_HANDLE = "handle.invalid"
 
 TEXT = {"dataset": "text", "schema": "schematext", "lens": "lenstext"}
 """The field that words of a kind are searched in: one each, so that no search filters by kind."""
 
-NAME_COLUMNS = ("n1", "n2", "n3", "n4")
-"""The first 32 bytes of the folded name as four integers, in the order of the bytes."""
+NAME_COLUMNS = ("n1", "n2", "n3")
+"""The first 24 bytes of the folded name as three integers, in the order of the bytes."""
 
 INDEXED_COLUMNS = ("created", "n1", "samples", "schema_key", "author", "lens_key")
 """Integer columns whose values are terms as well: few of them are found at once."""
+
+SPANS = {"day": 86_400_000_000, "hour": 3_600_000_000}
+"""Terms of when a dataset was created, and their microseconds: few of them are a long time."""
 
 SAMPLES = {"1": 16, "2": 128, "3": 1024}
 """The `sample` terms, and of how many records one carries each."""
@@ -58,9 +65,9 @@ def schema() -> tantivy.Schema:
     `text schematext lenstext` are analysed, `word` holds the same words unstemmed. `kind uri did
     handle ns tag license schema source target name field fieldkind version shape ref sample` are
     exact terms, those that are counted as facets fast columns too. The integers are fast columns:
-    `created` is the unique key of date sorts (microseconds), `n1…n4 key` that of the name sort,
-    `samples bytes` are -1 where they are not known, the other keys and `author` are hashes
-    (`key_of`). `view` is the stored answer, JSON text of the lexicon's view.
+    `created` is the unique key of all sorts (microseconds), `n1 n2 n3` that of the name before it,
+    `samples bytes` are -1 where they are not known, the keys and `author` are hashes
+    (`key_of`). `view` is the stored answer, the packed JSON text of the lexicon's view.
     """
     builder = tantivy.SchemaBuilder()
     for name in ("kind", "uri", "handle", "ns", "name", "field", "shape", "source", "target"):
@@ -74,14 +81,28 @@ def schema() -> tantivy.Schema:
     builder.add_text_field("word", tokenizer_name=PLAIN, index_option="basic")
     for name in INDEXED_COLUMNS:
         builder.add_integer_field(name, indexed=True, fast=True)
-    for name in ("n2", "n3", "n4", "key", "bytes", "source_key", "target_key"):
+    for name in SPANS:
+        builder.add_integer_field(name, indexed=True)
+    for name in ("n2", "n3", "key", "bytes", "source_key", "target_key"):
         builder.add_integer_field(name, fast=True)
     builder.add_bytes_field("view", stored=True)  # a text field would be indexed as well
     return builder.build()
 
 
+def create_index(folder: Path) -> tantivy.Index:
+    """Make an index in an empty folder, one that stores what it is given as it is.
+
+    tantivy takes that from `meta.json`; its Python bindings have no argument for it.
+    """
+    tantivy.Index(schema(), str(folder))
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["index_settings"]["docstore_compression"] = "none"
+    write(folder / "meta.json", [json.dumps(meta).encode()])
+    return open_index(str(folder))
+
+
 def open_index(path: str) -> tantivy.Index:
-    """Open or create the index in a folder, with the analysers, which tantivy does not keep."""
+    """Open the index in a folder, with the analysers, which tantivy does not keep."""
     index = tantivy.Index(schema(), path)
     register(index)
     return index
@@ -89,6 +110,8 @@ def open_index(path: str) -> tantivy.Index:
 
 def fold(text: str) -> str:
     """The form under which tags, licences and names are compared: case and width do not count."""
+    if text.isascii():
+        return text.lower().strip()
     return unicodedata.normalize("NFKC", text).casefold().strip()
 
 
@@ -127,13 +150,11 @@ def document(stored: Stored) -> dict[str, Any]:
         "uri": stored.uri,
         "did": stored.did,
         "author": key_of(stored.did),
-        "key": key,
         "ns": stored.uri.split("/")[3].rpartition(".")[0],
-        "name": fold(record.get("name", "")),
-        TEXT[kind]: [one for forms, times in texts for one in forms * times],
-        "word": [one for forms, _ in texts for one in forms],
+        TEXT[kind]: [one for forms, times in texts for one in forms.all * times],
+        "word": [one for forms, _ in texts for one in forms.plain],
         "created": stored.sort_created,
-        "view": _TEXT.encode(view(stored, record)).encode(),
+        "view": pack(view(stored)),
         "field": own.terms,
         "fieldkind": own.kinds,
         "ref": sorted(_references(stored, own)),
@@ -146,29 +167,35 @@ def document(stored: Stored) -> dict[str, Any]:
         case "dataset":
             fields |= _of_dataset(stored, record)
         case "schema":
+            fields["key"], fields["name"] = key, fold(record["name"])
             fields["shape"], fields["version"] = own.shape, record["version"]
         case "lens" if stored.schema and stored.target:
             fields["target"] = stored.target.uri
             fields["source"] = stored.schema.uri
-            fields["lens_key"] = key
+            fields["key"] = fields["lens_key"] = key
             fields["source_key"] = key_of(stored.schema.uri)
             fields["target_key"] = key_of(stored.target.uri)
-    return {name: value for name, value in fields.items() if value not in ("", [], ())}
+    return {name: value for name, value in fields.items() if value or value == 0}
 
 
-def view(stored: Stored, record: Json) -> Mapping[str, Json]:
-    """What the API answers: `app.bsky.atdata.defs#datasetView`, `#schemaView` or `#lensView`."""
-    shown: dict[str, Json] = {
+def view(stored: Stored) -> str:
+    """What the API answers, JSON text: `app.bsky.atdata.defs#datasetView` and the like.
+
+    The text of the record is taken as it is stored.
+    """
+    before = {
         "uri": stored.uri,
         "cid": stored.cid,
         "author": {"did": stored.did, "handle": stored.handle or INVALID_HANDLE},
-        "record": record,
     }
+    behind: dict[str, Json] = {}
     if stored.kind == "dataset" and stored.schema:
-        shown["schema"] = _link(stored.schema)
+        behind["schema"] = _link(stored.schema)
     if stored.kind == "lens" and stored.schema and stored.target:
-        shown["source"], shown["target"] = _link(stored.schema), _link(stored.target)
-    return shown | {"indexedAt": format_micros(stored.indexed_us)}
+        behind["source"], behind["target"] = _link(stored.schema), _link(stored.target)
+    behind["indexedAt"] = format_micros(stored.indexed_us)
+    head, tail = _TEXT.encode(before), _TEXT.encode(behind)
+    return f'{head[:-1]}, "record": {stored.body}, {tail[1:]}'
 
 
 def _of_dataset(stored: Stored, record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -177,6 +204,8 @@ def _of_dataset(stored: Stored, record: Mapping[str, Any]) -> Iterable[tuple[str
     yield "bytes", size.get("bytes", _NO_SIZE)
     yield "tag", sorted({fold(tag) for tag in record.get("tags", ())} - {""})
     yield "license", fold(record.get("license", ""))
+    for span, length in SPANS.items():
+        yield span, stored.sort_created // length
     if stored.schema is not None:
         yield "schema", stored.schema.uri
         yield "schema_key", key_of(stored.schema.uri)
@@ -196,18 +225,29 @@ def _texts(stored: Stored, record: Mapping[str, Any], own: Structure) -> Iterato
         yield handle_words(stored.handle), 1
 
 
-def _forms(text: str, times: int) -> tuple[str, ...]:
-    """The values of a text; names and tags are short, and count the parts of words they join."""
-    return _known_forms(text, times > 1) if len(text) <= _SHORT else tuple(values(text))
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """The values of a text: `plain` for the dictionary of words, all for searches."""
+
+    all: tuple[str, ...]
+    plain: tuple[str, ...]
 
 
-@lru_cache(maxsize=20_000)
-def _known_forms(text: str, pairs: bool) -> tuple[str, ...]:
-    return tuple(values(text, pairs=pairs))
+def _forms(text: str, times: int) -> _Forms:
+    """The values of a text; names and tags are short, and count the words they join, too."""
+    return (_known_forms if len(text) <= _SHORT else _forms_of)(text, times > 1)
+
+
+def _forms_of(text: str, joined: bool) -> _Forms:
+    plain = tuple(values(text))
+    return _Forms((*plain, *pairs(text)) if joined else plain, plain)
+
+
+_known_forms = lru_cache(maxsize=20_000)(_forms_of)
 
 
 def _references(stored: Stored, own: Structure) -> Iterator[str]:
-    """The records this one links to: each as it is, and together with where it does so."""
+    """The records this one links to, each with where it does so: `collection:path uri`."""
     paths = LINKS[stored.kind]
     if stored.kind == "schema":
         refs = [(uri, paths[0]) for _, uri in own.nested]
@@ -216,7 +256,6 @@ def _references(stored: Stored, own: Structure) -> Iterator[str]:
         refs = list(zip(links, paths, strict=True))
     collection = stored.uri.split("/")[3]
     for uri, path in refs:
-        yield uri
         yield f"{collection}:{path} {uri}"
 
 

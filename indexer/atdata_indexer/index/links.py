@@ -14,14 +14,17 @@ import tantivy
 from atdata_indexer.index import cursor as paging
 from atdata_indexer.index.cursor import Position
 from atdata_indexer.index.fields import LINKS, fold
-from atdata_indexer.index.query import among, between, but, every, term
+from atdata_indexer.index.query import among, any_of, between, but, every, term
 from atdata_indexer.index.snapshot import Snapshot
 from atdata_indexer.index.structure import structure
 from atdata_schemas.lexicon import Json
+from atdata_schemas.records import KINDS
 from atdata_schemas.versions import SchemaName, Version
 
 MOST_SCHEMAS = 2_000
 """So many schemas of one name are searched, the newest first."""
+
+_SOURCES = [f"{collection}:{path}" for collection, kind in KINDS.items() for path in LINKS[kind]]
 
 MOST_SHOWN = 25
 MOST_VERSIONS = 10_000
@@ -85,18 +88,21 @@ def backlinks(
 
     Raises InvalidCursor.
     """
-    ref = subject if source is None else f"{source} {subject}"
-    query = term("ref", ref)
+    sources = _SOURCES if source is None else [source]
+    query = any_of(*(term("ref", f"{one} {subject}") for one in sources))
+    asked = f"{source or ''} {subject}"
     total = snapshot.count(query)
     if cursor is not None:
-        (after,) = paging.decode(cursor, ref, 1).key
+        (after,) = paging.decode(cursor, asked, 1).key
         query = every(query, between("created", None, after - 1))
     addresses, times = snapshot.first(query, limit + 1, "created", descending=True)
     views = snapshot.views(addresses[:limit])
     shown = [_backlink(view, subject) for view in views]
     if len(views) == len(addresses):
         return Backlinks(shown, total, None)
-    return Backlinks(shown, total, paging.encode(Position(times[len(views) - 1 : len(views)]), ref))
+    return Backlinks(
+        shown, total, paging.encode(Position(times[len(views) - 1 : len(views)]), asked)
+    )
 
 
 def _named(name: str) -> tantivy.Query:

@@ -42,7 +42,7 @@ class Order:
 ORDERS = {
     "newest": Order(("created",), descending=True),
     "oldest": Order(("created",)),
-    "name": Order((*NAME_COLUMNS, "key")),
+    "name": Order((*NAME_COLUMNS, "created")),
     "samples": Order(("samples", "created"), descending=True),
 }
 

@@ -3,9 +3,8 @@
 tantivy's parser is recursive and knows field names: a few thousand parentheses end the process.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import tantivy
 
@@ -109,7 +108,7 @@ class Search:
     @property
     def identity(self) -> str:
         """What a cursor of this search is bound to."""
-        return json.dumps(list(asdict(self).values()), default=sorted)
+        return repr([getattr(self, name) for name in self.__slots__])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +142,12 @@ class Plan:
     def is_broad(self) -> bool:
         """Whether there is nothing but the kind."""
         return not (self.filters or self.scores or self.excluded)
+
+    @property
+    def is_span(self) -> bool:
+        """Whether datasets of some time are asked for, and nothing else."""
+        alone = self.kind == "dataset" and self.filtered == {"created"}
+        return alone and not (self.scores or self.excluded)
 
     def query(self, without: str | None = None) -> tantivy.Query:
         """The whole query, or all of it but the filter of one name."""

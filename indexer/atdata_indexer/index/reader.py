@@ -19,7 +19,7 @@ from atdata_indexer.index.query import Search, every, term
 from atdata_indexer.index.searching import Searching, Sort, Wanted
 from atdata_indexer.index.snapshot import Snapshot
 from atdata_indexer.index.suggest import Suggestion
-from atdata_indexer.index.writer import current
+from atdata_indexer.index.writer import current, has_layout
 
 
 class Reader:
@@ -43,6 +43,8 @@ class Reader:
             generation = current(self._folder)
             if generation is None:
                 raise StoreError("there is no index yet")
+            if not has_layout(generation):
+                raise StoreError(f"the index {generation} has another layout; it is made anew")
             now = self._now
             if now is not None and now.generation == generation:
                 index = now.index

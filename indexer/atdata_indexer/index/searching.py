@@ -7,7 +7,7 @@ By date, name or size: complete walks (`order`), with every word. By relevance: 
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal
 
@@ -22,9 +22,10 @@ from atdata_indexer.index.links import resolve_schema
 from atdata_indexer.index.order import ORDERS, Samples, Walk
 from atdata_indexer.index.page import MOST, NOTHING, Page
 from atdata_indexer.index.plan import Asked, plan, relaxed
-from atdata_indexer.index.query import Search, between
+from atdata_indexer.index.query import Search
 from atdata_indexer.index.ranking import LEAD, MAX_DEPTH, lead, resume, step
 from atdata_indexer.index.snapshot import Address, Snapshot
+from atdata_indexer.index.spans import created_within
 from atdata_schemas.versions import SchemaName
 
 type Sort = Literal["relevance", "newest", "oldest", "name", "samples"]
@@ -161,12 +162,10 @@ class Searching:
         """How many records match; more than MOST may be an estimate."""
         made = asked.plan
         known = _frequency(snapshot, asked)
-        if known is None and made.filtered == {"created"} and not made.scores:
+        if known is None and made.is_span:
             near = self._samples.between(snapshot, made.kind, "created", *made.created)
-            if near > 2 * MOST and not made.excluded:
-                return near
-            some = between("created", *made.created, few=True)
-            return snapshot.count(replace(made, filters={"created": some}).query())
+            sample = self._samples.of(snapshot, made.kind, "created")
+            return near if near > 2 * MOST else created_within(snapshot, made.created, sample, MOST)
         return snapshot.count(made.query()) if known is None else known
 
     def _by_relevance(

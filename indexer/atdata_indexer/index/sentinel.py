@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 from atdata_indexer.errors import StoreError
+from atdata_indexer.index.packing import pack, unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,11 @@ class Sentinel:
 
     def document(self) -> dict[str, Any]:
         """The fields of its document."""
-        return {"kind": self.KIND, "uri": self.KIND, "view": json.dumps(asdict(self)).encode()}
+        return {"kind": self.KIND, "uri": self.KIND, "view": pack(json.dumps(asdict(self)))}
 
     @classmethod
     def read(cls, view: bytes) -> Self:
         """The sentinel in a stored view. Raises StoreError when there is none."""
         if not view:
             raise StoreError("the index holds no sentinel")
-        return cls(**json.loads(view))
+        return cls(**json.loads(unpack(view)))

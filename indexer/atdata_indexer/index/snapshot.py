@@ -11,6 +11,7 @@ from typing import Any, cast
 import tantivy
 
 from atdata_indexer.index.fields import schema
+from atdata_indexer.index.packing import unpack
 from atdata_indexer.index.sentinel import Sentinel
 
 type Address = tantivy.DocAddress
@@ -92,7 +93,7 @@ class Snapshot:
 
     def view(self, address: Address) -> str:
         """The stored view, JSON text."""
-        return bytes(self.searcher.doc(address).get_first("view") or b"").decode()
+        return unpack(self.searcher.doc(address).get_first("view") or b"")
 
     def views(self, addresses: Iterable[Address]) -> list[str]:
         """The views at `addresses`, as many as fit into one answer, and one at least."""

@@ -15,10 +15,18 @@ from typing import Literal, Self
 
 import tantivy
 
-from atdata_indexer.index.analysis import plain_words, stems, values
+from atdata_indexer.index.analysis import pairs, plain_words, stems, values
 from atdata_indexer.index.facets import ENOUGH, author_of, most_frequent
-from atdata_indexer.index.fields import NAME_COLUMNS, SAMPLES, TEXT, fold, name_columns, schema
-from atdata_indexer.index.query import any_of, between, every, term
+from atdata_indexer.index.fields import (
+    INDEXED_COLUMNS,
+    NAME_COLUMNS,
+    SAMPLES,
+    TEXT,
+    fold,
+    name_columns,
+    schema,
+)
+from atdata_indexer.index.query import any_of, between, every, term, value
 from atdata_indexer.index.snapshot import Address, Snapshot
 from atdata_indexer.index.vocabulary import common
 
@@ -200,7 +208,7 @@ class _Typed:
             return True
         if not self.words:
             return False
-        forms = values(name, pairs=True)
+        forms = [*values(name), *pairs(name)]
         whole = {stem for form in forms for stem in stems(form)}
         begun = (word for form in forms for word in plain_words(form))
         all_whole = all(stem in whole for word in self.words[:-1] for stem in stems(word))
@@ -227,27 +235,28 @@ def _named(snapshot: Snapshot, kind: Kind, typed: _Typed, limit: int) -> list[Su
 def _beginning_so(snapshot: Snapshot, kind: Kind, start: str, limit: int) -> Iterator[Address]:
     """Records of a kind whose names begin so, first one that is named just so."""
     kind_is = term("kind", kind)
-    yield from snapshot.best(every(term("name", start), kind_is), 1)
-    begin = kind_is, *_bounds(start)
     if kind == "schema":
-        yield from snapshot.best(every(*begin), limit)
+        yield from snapshot.best(every(term("name", start), kind_is), 1)
+        yield from snapshot.best(every(kind_is, *_bounds(start)), limit)
         return
+    just_so = map(value, NAME_COLUMNS, name_columns(start))
+    yield from snapshot.best(every(*just_so, kind_is), 1)
     for sample in ("2", "1"):
-        hits = snapshot.best(every(term("sample", sample), *begin), limit)
+        hits = snapshot.best(every(term("sample", sample), kind_is, *_bounds(start)), limit)
         if len(hits) == limit:
             yield from hits
             return
-    for name, _ in snapshot.searcher.terms_with_prefix("name", start, limit=limit):
-        yield from snapshot.best(every(term("name", name), kind_is), 1)
+    yield from snapshot.best(every(kind_is, *_bounds(start, few=True)), limit)
 
 
-def _bounds(start: str) -> Iterator[tantivy.Query]:
+def _bounds(start: str, *, few: bool = False) -> Iterator[tantivy.Query]:
     """Names that begin so, by the columns that hold their first letters."""
     chunks = ((low + _SIGN).to_bytes(_CHUNK).rstrip(b"\0") for low in name_columns(start))
     for column, chunk in zip(NAME_COLUMNS, chunks, strict=True):
         if chunk.strip(b"\0\1"):
             low, high = (int.from_bytes(chunk.ljust(_CHUNK, end)) for end in (b"\0", b"\xff"))
-            yield between(column, low - _SIGN, high - _SIGN)
+            is_few = few and column in INDEXED_COLUMNS
+            yield between(column, low - _SIGN, high - _SIGN, few=is_few)
 
 
 def _holding(snapshot: Snapshot, kind: Kind, typed: _Typed) -> tantivy.Query:

@@ -57,7 +57,7 @@ def _vocabulary(
 def _words(view: Mapping[str, Any]) -> Iterator[str]:
     record = view["record"]
     for text in (record["name"], *record.get("tags", ())):
-        for form in values(text, pairs=True):
+        for form in values(text):
             yield from plain_words(form)
     yield from plain_words(record.get("description", "")[:_LONGEST])
     yield from plain_words(view.get("schema", {}).get("name") or "")

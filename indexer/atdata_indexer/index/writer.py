@@ -15,7 +15,7 @@ from pathlib import Path
 import tantivy
 
 from atdata_indexer.errors import StoreError
-from atdata_indexer.index.fields import LAYOUT, document, open_index, schema
+from atdata_indexer.index.fields import LAYOUT, create_index, document, open_index, schema
 from atdata_indexer.index.files import write_atomically
 from atdata_indexer.index.panic import guarded
 from atdata_indexer.index.sentinel import Sentinel
@@ -23,6 +23,7 @@ from atdata_indexer.index.snapshot import read_sentinel
 from atdata_indexer.index.store import Store
 from atdata_schemas.records import LENS_NSID
 
+_LAYOUT = f"v{LAYOUT}-"
 CURRENT = "CURRENT"
 _HEAP_BYTES = 64_000_000
 _SLICE = 2000
@@ -82,14 +83,14 @@ class IndexWriter:
         Readers go on with the one before, whose files stay until the next is made. A failure
         leaves everything as it was.
         """
-        name = f"v{LAYOUT}-{secrets.token_hex(4)}"
+        name = f"{_LAYOUT}{secrets.token_hex(4)}"
         path = self._folder / name
         self._forget_all_but(current(self._folder))
         path.mkdir()
         seq, done = self._store.head, 0
         try:
             with guarded("cannot build the index", self._folder):
-                writer = open_index(str(path)).writer(_HEAP_BYTES, 1)
+                writer = create_index(path).writer(_HEAP_BYTES, 1)
                 for batch in self._store.load_all():
                     for one in batch:
                         writer.add_document(self._document(document(one)))
@@ -116,7 +117,7 @@ class IndexWriter:
         self._forget_all_but(name)
         if name is None:
             raise StoreError("there is no index yet")
-        if not name.startswith(f"v{LAYOUT}-"):
+        if not has_layout(name):
             raise StoreError(f"the index {name} has another layout")
         with guarded("the index cannot be opened", self._folder):
             index = open_index(str(self._folder / name))
@@ -207,6 +208,11 @@ class _Commit:
                 self._writer.rollback()
             return self._guard.__exit__(type(error), error, error.__traceback__)
         return self._guard.__exit__(None, None, None)
+
+
+def has_layout(generation: str) -> bool:
+    """Whether a generation holds documents as this version makes them."""
+    return generation.startswith(_LAYOUT)
 
 
 def current(folder: Path) -> str | None:
