@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,10 @@ class Served:
 
 
 @contextmanager
-def running(data_dir: Path, **settings: Any) -> Iterator[Served]:
-    """`atdata-appview run` on a data directory, on a free port. By itself it follows nothing, and
-    asks nobody about made-up accounts.
+def running(data_dir: Path, *, apart: bool = False, **settings: Any) -> Iterator[Served]:
+    """`atdata-appview run` on a data directory, on a free port; or, `apart`, `index` and `serve` as
+    processes of their own. It follows nothing unless told to, and asks nobody about made-up
+    accounts.
     """
     values = {
         "data_dir": data_dir,
@@ -57,30 +58,44 @@ def running(data_dir: Path, **settings: Any) -> Iterator[Served]:
     }
     prefix = Settings.variable("")
     plain = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
-    variables = {Settings.variable(name): str(value) for name, value in values.items()}
+    variables = plain | {Settings.variable(name): str(value) for name, value in values.items()}
+    with ExitStack() as stack:
+        if apart:
+            indexing, log = stack.enter_context(_started(["index"], variables))
+            _said(indexing, log, "indexing")
+            serving, log = stack.enter_context(_started(["serve", "--workers", "1"], variables))
+        else:
+            serving, log = stack.enter_context(_started(["run"], variables))
+        host, _, port = _said(serving, log, "serving")["url"].removeprefix("http://").partition(":")
+        yield Served(host, int(port), serving.pid)
+
+
+@contextmanager
+def _started(
+    arguments: Sequence[str], variables: Mapping[str, str]
+) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    """A command of the AppView as a process, and the file it logs to."""
     with (
         tempfile.NamedTemporaryFile("w+") as log,
-        subprocess.Popen([PROGRAM, "run"], env=plain | variables, stderr=log) as process,
+        subprocess.Popen([PROGRAM, *arguments], env=variables, stderr=log) as process,
     ):
         try:
-            url = _url(process, Path(log.name))
-            host, _, port = url.removeprefix("http://").partition(":")
-            yield Served(host, int(port), process.pid)
+            yield process, Path(log.name)
         finally:
             process.terminate()
 
 
-def _url(process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Where the process serves, once it says so."""
+def _said(process: "subprocess.Popen[bytes]", log: Path, event: str) -> dict[str, Any]:
+    """The line that a process logs when it has come so far."""
     deadline = time.monotonic() + PATIENCE_S
     while process.poll() is None and time.monotonic() < deadline:
         for line in log.read_text().splitlines(keepends=True):
             if line.endswith("\n") and line.startswith("{"):
-                said = json.loads(line)
-                if said.get("event") == "serving":
-                    return str(said["url"])
+                said: dict[str, Any] = json.loads(line)
+                if said.get("event") == event:
+                    return said
         time.sleep(0.02)
-    raise SystemExit(f"the AppView does not serve:\n{log.read_text()}")
+    raise SystemExit(f"the AppView does not come to {event!r}:\n{log.read_text()}")
 
 
 def request(nsid: str, params: Sequence[tuple[str, str]]) -> bytes:

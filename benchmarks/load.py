@@ -1,9 +1,10 @@
 """How many searches are answered while records arrive: `python -m benchmarks.load`, see `--help`.
 
-The whole AppView runs as a process of its own over a made-up network (`benchmarks.corpus`) and
-follows a relay on the loopback, which sends signed commits of one record each at a steady rate.
-Meanwhile this process, which is that relay too, keeps so many connections busy: each asks the next
-question as soon as the last was answered. Both cores are shared with it.
+The whole AppView runs over a made-up network (`benchmarks.corpus`), the indexer and the server as
+processes of their own, as where many ask. It follows a relay on the loopback, which sends signed
+commits of one record each at a steady rate. Meanwhile this process, which is that relay too, keeps
+so many connections busy: each asks the next question as soon as the last was answered. Both cores
+are shared with it.
 
 The last line is JSON: requests per second, the 95th percentile from the request to the end of the
 answer, how many were not answered with 200, and how many clients there were. The exit status is 1
@@ -145,7 +146,8 @@ def main() -> int:
         if options.index is not None:
             shutil.copytree(options.index, folder, ignore=_cluster, dirs_exist_ok=True)
         fill(folder, corpus)
-        load = Load(folder, corpus, options.clients, options.rate, options.seconds)
+        apart = not options.together
+        load = Load(folder, corpus, options.clients, options.rate, options.seconds, apart=apart)
         print(json.dumps(uvloop.run(load.run())))
     return 0
 
@@ -154,12 +156,20 @@ class Load:
     """One run."""
 
     def __init__(
-        self, folder: Path, corpus: Corpus, clients: int, rate: int, seconds: float
+        self,
+        folder: Path,
+        corpus: Corpus,
+        clients: int,
+        rate: int,
+        seconds: float,
+        *,
+        apart: bool = True,
     ) -> None:
         self._folder = folder
         self._clients = clients
         self._rate = rate
         self._seconds = seconds
+        self._apart = apart
         mixed = Questions(corpus).mixed(POOL, MIX)
         self._requests = cycle([_request(question) for question in mixed])
         self._authors = Authors(AUTHORS, wall_clock())
@@ -175,6 +185,7 @@ class Load:
             self._relay.identities = identities(self._authors.repos, host)
             context = running(
                 self._folder,
+                apart=self._apart,
                 relay=f"ws://{host}",
                 first_cursor=0,
                 plc_url=f"http://{host}",
@@ -257,6 +268,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=CLIENTS, help="connections kept busy")
     parser.add_argument("--rate", type=int, default=RATE, help="records a second")
     parser.add_argument("--seconds", type=float, help="how long")
+    parser.add_argument("--together", action="store_true", help="one process, `run`, for all")
     parser.add_argument("--index", type=Path, help="a folder of benchmarks.search, to be copied")
     parser.add_argument("--dir", type=Path, help="where the copy goes (a disk, not memory)")
     parser.add_argument("--seed", type=int, default=7)
