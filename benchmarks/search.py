@@ -157,8 +157,8 @@ def measure(
     questions = Questions(corpus)
     prepared: dict[str, list[Prepared]] = {}
     for name in counted("classes prepared", only or questions.classes, len(questions.classes)):
-        # Other questions in each round: the engine remembers how walks begin.
-        asked = questions.of(name, count * rounds)
+        # Other questions in each round: the engine remembers what it was asked.
+        asked = questions.of(name, count * (rounds + 1))
         if reason := asking.cannot(asked[0]):
             print(f"{name}: not tried: {reason}", flush=True)
         else:
@@ -170,7 +170,7 @@ def measure(
         for number in range(rounds + 1):
             for name, some in prepared.items():
                 into = measured[name] if number else Measured()  # the first is to warm up
-                for one in some[(number - 1) * count : number * count] if number else some[-5:]:
+                for one in some[number * count : (number + 1) * count]:
                     asking.wake()
                     _take(one, into)
             done()

@@ -12,7 +12,7 @@ import pytest
 
 from atdata_api.server import AppView
 from atdata_indexer.index.query import Search
-from atdata_indexer.index.searching import FEW
+from atdata_indexer.index.searching import ENOUGH
 from atdata_schemas.syntax import micros, parse_datetime, tid_micros
 from tests.asking import NS, TRUTH, Api
 from tests.small_index import ALICE, BOB, DATASET, SmallIndex, row, schema
@@ -109,7 +109,7 @@ def test_by_relevance_what_has_some_of_the_words_follows_what_has_them_all(
     hits = ranked(api, q=q)
     pieces = re.findall(r"\w+", q)  # of a compound its pieces count as well
     some = set[str]().union(*(found(api, q=word) for word in pieces))
-    assert 0 < len(whole) < FEW
+    assert 0 < len(whole) < ENOUGH
     assert set(hits[: len(whole)]) == whole
     assert whole < set(hits) <= some
     assert len(hits) == len(set(hits))
@@ -117,7 +117,7 @@ def test_by_relevance_what_has_some_of_the_words_follows_what_has_them_all(
 
 def test_what_enough_records_have_whole_is_not_searched_in_part(api: Api) -> None:
     whole = found(api, q="image the")
-    assert len(whole) >= FEW
+    assert len(whole) >= ENOUGH
     assert set(ranked(api, q="image the")) == whole
 
 

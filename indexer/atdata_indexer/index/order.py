@@ -17,14 +17,11 @@ from threading import Lock
 import tantivy
 
 from atdata_indexer.index.fields import NAME_COLUMNS, SAMPLES
-from atdata_indexer.index.query import between, every, term, value
+from atdata_indexer.index.query import FEW, between, every, term, value
 from atdata_indexer.index.snapshot import Address, Snapshot
 
 type Key = tuple[int, ...]
 """Where a hit stands: its values of the order's columns."""
-
-NARROW = 2_000
-"""With so few matches there is nothing to gain by a window."""
 
 _SAMPLED = 10_000
 _GROWTH = 8
@@ -159,7 +156,7 @@ class Walk:
 
     def _windows(self, column: str, beyond: int | None, limit: int) -> Iterator[tantivy.Query]:
         """Wider and wider windows behind `beyond`, as long as they leave most of the column out."""
-        if self.total <= NARROW:
+        if self.total <= FEW:
             return
         sample = self.samples.of(self.snapshot, self.kind, column)
         records = max(1, self.snapshot.records[self.kind])
@@ -179,5 +176,5 @@ class Walk:
             far, end = bounds[side], self.bounds[side]
             if far is None or (end is not None and (far < end) is self.order.descending):
                 return
-            yield between(column, *bounds, few=wanted + 2 * step < NARROW)
+            yield between(column, *bounds, few=wanted + 2 * step < FEW)
             wanted *= _GROWTH

@@ -28,5 +28,10 @@ class Page:
     cut: bool = False
     approximate: bool = False
 
+    @property
+    def size(self) -> int:
+        """How many characters its views have."""
+        return sum(map(len, self.views))
+
 
 NOTHING = Page((), 0)

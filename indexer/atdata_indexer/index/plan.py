@@ -15,7 +15,7 @@ import tantivy
 from atdata_indexer.index.analysis import Word, phrase, stems, words
 from atdata_indexer.index.fields import TEXT, fold, schema
 from atdata_indexer.index.language import Kind, Part, Question, parse
-from atdata_indexer.index.query import Plan, Search, among, any_of, between, every, term
+from atdata_indexer.index.query import FEW, Plan, Search, among, any_of, between, every, term
 from atdata_indexer.index.snapshot import Snapshot
 from atdata_indexer.index.spelling import corrections
 from atdata_indexer.index.structure import pattern_term
@@ -64,6 +64,8 @@ class Asked:
     meant: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sole: Sole | None = None
     """The field and terms, where the whole plan asks for one of these, and no document has two."""
+    few: bool = False
+    """Whether no more than FEW records can match, as far as is known without looking."""
 
     @property
     def did_you_mean(self) -> str | None:
@@ -101,7 +103,8 @@ def plan(
     sole: Sole | None = _sole(search, made, asked)
     if reach is not None and made.filtered == {"viewableAs"} and not (made.scores or excluded):
         sole = "schema_key", reach
-    return Asked(question, made, asked, phrases, sole=sole)
+    few = search.author is not None and snapshot.frequency(*_author_term(search.author)) <= FEW
+    return Asked(question, made, asked, phrases, sole=sole, few=few)
 
 
 def relaxed(snapshot: Snapshot, asked: Asked, *, completing: bool) -> Asked:
@@ -288,7 +291,11 @@ def _part(part: Part, resolve: Resolve) -> tantivy.Query:
 
 
 def _author(author: str) -> tantivy.Query:
-    return term("did", author) if author.startswith("did:") else term("handle", author.lower())
+    return term(*_author_term(author))
+
+
+def _author_term(author: str) -> tuple[str, str]:
+    return ("did", author) if author.startswith("did:") else ("handle", author.lower())
 
 
 def _schema(text: str, resolve: Resolve) -> tantivy.Query:

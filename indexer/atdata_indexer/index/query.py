@@ -10,6 +10,9 @@ import tantivy
 
 from atdata_indexer.index.fields import INDEXED_COLUMNS, schema
 
+FEW = 2_000
+"""So many records are looked at one by one as soon as by any other way."""
+
 
 def term(field: str, text: str) -> tantivy.Query:
     """Documents that hold an exact term; does not score."""

@@ -5,10 +5,8 @@ By date, name or size: complete walks (`order`), with every word. By relevance: 
 """
 
 import json
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any, Literal
 
 import tantivy
@@ -19,21 +17,25 @@ from atdata_indexer.index.facets import facets
 from atdata_indexer.index.highlight import Highlighter
 from atdata_indexer.index.lens_graph import LensGraphs
 from atdata_indexer.index.links import resolve_schema
-from atdata_indexer.index.order import ORDERS, Samples, Walk
+from atdata_indexer.index.order import ORDERS, Key, Order, Samples, Walk
 from atdata_indexer.index.page import MOST, NOTHING, Page
 from atdata_indexer.index.plan import Asked, plan, relaxed
 from atdata_indexer.index.query import Search
 from atdata_indexer.index.ranking import LEAD, MAX_DEPTH, lead, resume, step
+from atdata_indexer.index.remembered import Remembered
 from atdata_indexer.index.snapshot import Address, Snapshot
 from atdata_indexer.index.spans import created_within
 from atdata_schemas.versions import SchemaName
 
 type Sort = Literal["relevance", "newest", "oldest", "name", "samples"]
 
-FEW = 20
+ENOUGH = 20
 """With fewer records that have every word, those that have some are shown as well."""
 
-_REMEMBERED = 500
+_OPENINGS = 500
+_PAGES = 200
+_SMALL = 1 << 17
+"""Pages of more characters are not remembered: what they would take is up to strangers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,21 @@ class Searching:
     def __init__(self, graphs: LensGraphs) -> None:
         self._graphs = graphs
         self._samples = Samples()
-        self._openings: OrderedDict[tuple[str, str, bool | None], _Opening] = OrderedDict()
-        self._lock = Lock()
+        self._openings: Remembered[tuple[str, str, bool | None], _Opening] = Remembered(_OPENINGS)
+        self._pages: Remembered[tuple[str, str, str], Page] = Remembered(_PAGES)
 
     def page(self, snapshot: Snapshot, search: Search, wanted: Wanted) -> Page:
         """A page of `search`. Raises InvalidCursor for a cursor of another walk, ValidationError
         for a parameter that breaks its rule.
         """
+        name = snapshot.name, search.identity, repr(wanted)
+        known = self._pages.get(name)
+        if known is not None:
+            return known
+        page = self._page(snapshot, search, wanted)
+        return self._pages.put(name, page) if page.size <= _SMALL else page
+
+    def _page(self, snapshot: Snapshot, search: Search, wanted: Wanted) -> Page:
         graph = None if search.viewable_as is None else self._graphs.of(snapshot)
         reach = graph.reach(search.viewable_as) if graph and search.viewable_as else None
         cuts = [reach.cut] if reach else []
@@ -134,9 +144,28 @@ class Searching:
     def _in_order(
         self, snapshot: Snapshot, asked: Asked, wanted: Wanted, identity: str, sort: Sort
     ) -> _Hits:
-        order = ORDERS[sort]
-        made, limit = asked.plan, wanted.limit
-        after = None
+        order, made, limit = ORDERS[sort], asked.plan, wanted.limit
+        hits: Sequence[tuple[Address, Key]]
+        if wanted.cursor is None and asked.few and len(order.columns) == 1:
+            column, descending = order.columns[0], order.descending
+            total, found = snapshot.all_and_first(
+                made.query(), limit + 1, column, descending=descending
+            )
+            hits = [(address, (value,)) for address, value in found]
+        else:
+            total, hits = self._walked(snapshot, asked, wanted, identity, order)
+        views = snapshot.views(address for address, _ in hits[:limit])
+        more = len(views) < len(hits)
+        following = Position(list(hits[len(views) - 1][1]), total) if more else None
+        if not total and asked.plan.words:
+            asked = relaxed(snapshot, asked, completing=False)
+        return _Hits(asked, total, views, following)
+
+    def _walked(
+        self, snapshot: Snapshot, asked: Asked, wanted: Wanted, identity: str, order: Order
+    ) -> tuple[int, Sequence[tuple[Address, Key]]]:
+        """How many records match, and a page of them with one more."""
+        made, after = asked.plan, None
         if wanted.cursor is None:
             total = self._total(snapshot, asked)
         else:
@@ -150,13 +179,7 @@ class Searching:
             near = self._samples.between(snapshot, made.kind, "created", *bounds)
             dense = total * snapshot.records[made.kind] // max(near, total, 1)
         walk = Walk(snapshot, self._samples, query, made.kind, order, dense, bounds)
-        hits = walk.page(after, limit + 1)
-        views = snapshot.views(address for address, _ in hits[:limit])
-        more = len(views) < len(hits)
-        following = Position(list(hits[len(views) - 1][1]), total) if more else None
-        if not total and asked.plan.words:
-            asked = relaxed(snapshot, asked, completing=False)
-        return _Hits(asked, total, views, following)
+        return total, walk.page(after, wanted.limit + 1)
 
     def _total(self, snapshot: Snapshot, asked: Asked) -> int:
         """How many records match; more than MOST may be an estimate."""
@@ -198,14 +221,12 @@ class Searching:
     ) -> _Opening:
         """The beginning of a walk; `loose` is whether words may be missing, if that is settled."""
         name = snapshot.name, identity, loose
-        with self._lock:
-            known = self._openings.get(name)
-            if known is not None:
-                self._openings.move_to_end(name)
-                return known
+        known = self._openings.get(name)
+        if known is not None:
+            return known
         query = asked.plan.query()
         total, best = _best(snapshot, asked, query)
-        if asked.plan.words and (total < FEW if loose is None else loose):
+        if asked.plan.words and (total < ENOUGH if loose is None else loose):
             completing = not asked.question.typed[-1:].isspace()
             asked = relaxed(snapshot, asked, completing=completing)
             query = asked.plan.query()
@@ -214,11 +235,7 @@ class Searching:
         as_scored = asked.plan.relaxed or "author" in asked.plan.filtered
         first = None if as_scored else lead(snapshot, query, best)
         opening = _Opening(asked, query, total, [address for _, address in best], first)
-        with self._lock:
-            self._openings[name] = opening
-            if len(self._openings) > _REMEMBERED:
-                self._openings.popitem(last=False)
-        return opening
+        return self._openings.put(name, opening)
 
 
 def _best(

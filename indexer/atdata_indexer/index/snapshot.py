@@ -84,6 +84,19 @@ class Snapshot:
         ).hits
         return [address for _, address in hits], [int(value or 0) for value, _ in hits]
 
+    def all_and_first(
+        self, query: tantivy.Query, limit: int, column: str, *, descending: bool
+    ) -> tuple[int, list[tuple[Address, int]]]:
+        """How many documents match, and the first of them by an integer column, with its values.
+
+        Every match is looked at: for queries of few.
+        """
+        order = tantivy.Order.Desc if descending else tantivy.Order.Asc
+        result: Any = self.searcher.search(
+            query, limit, count=True, order_by_field=column, order=order
+        )
+        return int(result.count), [(address, int(value or 0)) for value, address in result.hits]
+
     def values(self, column: str, addresses: Sequence[Address]) -> list[int]:
         """The values of an integer column; 0 where a document has none."""
         if not addresses:
