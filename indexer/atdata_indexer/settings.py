@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         75, ge=1, le=10_000, description="How long changes are gathered into one transaction."
     )
     batch_events: int = Field(
-        500, ge=1, le=10_000, description="How many events one transaction takes at most."
+        1_000, ge=1, le=10_000, description="How many events one transaction takes at most."
     )
     buffer_mb: int = Field(
         32,

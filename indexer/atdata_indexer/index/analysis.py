@@ -83,6 +83,11 @@ CHUNK = re.compile(
     rf"[{UNSPACED}](?:[{UNSPACED}]++|[{_NOTHING}]++)*+|{_SIMPLE}(?:[{JOINED_BY}]{_SIMPLE})*+"
 )
 _ASCII_CHUNK = re.compile(r"[A-Za-z0-9]++(?:[-_.'][A-Za-z0-9]++)*+")
+# The same, of which those are given that may have further forms; of all others, nothing.
+_ASCII_COMPOUND = re.compile(
+    r"[A-Z]?[a-z]++(?![A-Z0-9]|[-_.'][A-Za-z0-9])"
+    r"|([A-Za-z0-9]++(?:[-_.'][A-Za-z0-9]++)*+)"
+)
 _DROPPED = re.compile(f"[{_NOTHING}]+")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _LONG = re.compile(rf"(?<!{_LETTER})({_LETTER}{{{MAX_WORD}}}){_LETTER}++")
@@ -177,12 +182,8 @@ def _bigrams(run: re.Match[str]) -> str:
 def values(text: str) -> list[str]:
     """The values that a text has in a document, prepared: itself first, then its further forms."""
     folded = fold(text)
-    further = [
-        form
-        for chunk in dict.fromkeys(_chunks(folded))
-        if not (chunk.islower() and chunk.isalpha())
-        for form in _further(chunk)
-    ]
+    compounds = _ASCII_COMPOUND.findall(folded) if folded.isascii() else _chunks(folded)
+    further = [form for chunk in dict.fromkeys(compounds) for form in _further(chunk)]
     if not folded.isascii():
         singles = dict.fromkeys(
             "".join(run for run in UNSPACED_RUN.findall(folded) if len(run) > 1)
