@@ -70,7 +70,9 @@ def test_help_lists_users_and_server_commands_and_exit_codes(
 ) -> None:
     assert run("--help") == 0
     shown = capsys.readouterr().out
-    for name in ("search", "show", "status", "publish", *cli.SERVER_COMMANDS):
+    finding = ("search", "show", "status", "lens", "codegen")
+    own = ("login", "logout", "whoami", "mine", "publish", "update", "delete")
+    for name in (*finding, *own, *cli.SERVER_COMMANDS):
         assert f"\n  {name} " in shown
     assert "Exit codes: 0 done;" in shown
 
@@ -86,6 +88,7 @@ def test_every_command_and_option_has_a_help() -> None:
         for parameter in command.params:
             assert getattr(parameter, "help", None), (command.name, parameter.name)
     assert {"search", "show", "status", "publish", "schema", "dataset", "lens", "run"} <= seen
+    assert {"path", "login", "whoami", "mine", "update", "delete", "codegen"} <= seen
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,6 +261,18 @@ def test_a_module_of_our_own_that_is_missing_is_a_bug(monkeypatch: pytest.Monkey
     monkeypatch.setitem(cli.SERVER_COMMANDS, "run", ("atdata_api.no_such_module:go", "Go."))
     with pytest.raises(ModuleNotFoundError):
         cli.main(["run"])
+
+
+def test_a_file_that_cannot_be_written_is_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ATDATA_APPVIEW_SESSION", str(tmp_path / "file" / "session.json"))
+    monkeypatch.delenv("ATDATA_APPVIEW_PASSWORD", raising=False)
+    assert run("whoami") == 1
+    captured = capsys.readouterr()
+    assert "Not a directory" in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_tables_show_what_there_is_to_know() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from atdata_client import ATProtoClient, cli
+from tests.canned_index import Canned, canned_index
 from tests.real_pds import Account, RealPds
 
 SAMPLES = '''
@@ -43,6 +44,7 @@ def account(pds: RealPds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ac
     monkeypatch.setenv("ATDATA_APPVIEW_HANDLE", account.handle)
     monkeypatch.setenv("ATDATA_APPVIEW_PASSWORD", account.password)
     monkeypatch.setenv("ATDATA_APPVIEW_PDS", pds.url)
+    monkeypatch.setenv("ATDATA_APPVIEW_SESSION", str(tmp_path / "session.json"))
     name = f"samples_{account.did[-6:]}"
     (tmp_path / f"{name}.py").write_text(SAMPLES)
     (tmp_path / f"{name}_needy.py").write_text("import no_such_module_x")
@@ -123,6 +125,58 @@ def test_a_lens_is_published(
         *("--repository", "https://git.example.com/lenses", "--commit", "abc"),
     )
     assert reader.get_record(uri)["getterCode"]["path"] == f"{module(account)}:to_label"
+
+
+def test_a_lens_without_its_code_being_published_is_refused(
+    account: Account, reader: ATProtoClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = published(capsys, "schema", f"{module(account)}:Photo")
+    ends = ("--name", "Label", "--source", schema, "--target", schema)
+    to, back = f"{module(account)}:to_label", f"{module(account)}:from_label"
+    assert run("lens", to, *ends, "--repository", "https://git.example.com/l") == 2
+    assert "putter" in capsys.readouterr().err
+    assert run("lens", to, back, *ends) == 1
+    assert "provide code_repository and code_commit" in capsys.readouterr().err
+    assert reader.list_records("app.bsky.atdata.lens", account.did) == []
+
+
+def test_an_unchanged_schema_is_not_published_twice_where_a_registry_is_kept(
+    account: Account, reader: ATProtoClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sample = f"{module(account)}:Photo"
+    kept = ("--registry", str(tmp_path / "registry"))
+    schema = published(capsys, "schema", sample, *kept)
+    assert published(capsys, "schema", sample, *kept) == schema
+    dataset = published(capsys, "dataset", "x.tar", "--name", "x", "--sample", sample, *kept)
+    assert reader.get_record(dataset)["schemaRef"] == schema
+    assert len(reader.list_records("app.bsky.atdata.schema", account.did)) == 1
+
+
+def test_what_a_dataset_has_is_told_and_a_license_that_nobody_knows_is_warned_of(
+    account: Account, reader: ATProtoClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = f"at://{account.did}/app.bsky.atdata.schema/3aaaaaaaaaaaa"
+    arguments = ("dataset", "x.tar", "--name", "x", "--schema", schema, "--license", "apache 2")
+    assert run(*arguments, "--samples", "7", "--bytes", "90") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith("warning: license 'apache 2' is not an SPDX identifier")
+    assert captured.err.count("\n") == 1
+    record = reader.get_record(captured.out.strip())
+    assert record["size"] == {"samples": 7, "bytes": 90}
+
+
+def test_waiting_for_the_index_ends_with_what_it_says(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = f"at://{account.did}/app.bsky.atdata.schema/3aaaaaaaaaaaa"
+    arguments = ("dataset", "x.tar", "--name", "x", "--schema", schema, "--wait", "0.01")
+    unseen = {"status": "unseen", "uri": schema}
+    with canned_index(Canned({"datasets": []}), Canned(unseen)) as canned:
+        assert run(*arguments, "--index", canned.url) == 1
+        assert len(canned.asked) == 2
+    captured = capsys.readouterr()
+    assert captured.out.startswith(f"at://{account.did}/"), "it is published all the same"
+    assert "not in the index after 0.01 s: unseen" in captured.err
 
 
 @pytest.mark.parametrize(

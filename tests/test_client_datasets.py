@@ -143,6 +143,8 @@ def test_publishing_needs_a_login_and_a_schema(author: ATProtoClient) -> None:
     [
         ({"name": "x" * 201}, "name"),
         ({"tags": ["t"] * 21}, "tags"),
+        ({"tags": "birds"}, "tags"),
+        ({"size": {"rows": 1}}, "size.rows"),
         ({"tags": ["fine", "x" * 51]}, "tags[1]"),
         ({"license": "x" * 101}, "license"),
         ({"schema_uri": "https://example.com"}, "schemaRef"),
@@ -159,6 +161,17 @@ def test_a_bad_record_is_refused_by_field_before_its_schema_is_published(
         DatasetPublisher(author).publish_dataset(some_dataset(), **{"name": "x", **arguments})
     assert caught.value.path == path
     assert author.list_records(SCHEMA) == []
+
+
+def test_a_schema_that_is_named_by_a_handle_is_warned_of(author: ATProtoClient) -> None:
+    """Handles change hands, and the index does not follow them."""
+    by_handle = "at://alice.example.com/app.bsky.atdata.schema/3aaaaaaaaaaaa"
+    with pytest.warns(UserWarning, match=r"schemaRef names an account by its handle") as caught:
+        uri = DatasetPublisher(author).publish_dataset(
+            some_dataset(), name="x", schema_uri=by_handle
+        )
+    assert author.get_record(uri)["schemaRef"] == by_handle
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("metadata", [{"x": "y" * 100_000}, {"x": {1, 2}}, {"x": 2**64}])

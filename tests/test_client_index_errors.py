@@ -68,7 +68,7 @@ def test_the_message_of_the_index_is_kept() -> None:
 def test_what_passes_is_tried_again(status: int) -> None:
     busy = refusal(status, "Busy", **{"Retry-After": "0"})
     with canned_index(busy, busy, TAGS) as canned, IndexClient(canned.url) as index:
-        assert index.list_tags() == []
+        assert index.list_tags() == ()
         assert len(canned.asked) == 3
 
 
@@ -155,7 +155,7 @@ def test_a_client_works_again_after_close() -> None:
     with canned_index(TAGS) as canned:
         index = IndexClient(canned.url)
         index.close()
-        assert index.list_tags() == []
+        assert index.list_tags() == ()
         index.close()
-        assert index.list_tags() == []
+        assert index.list_tags() == ()
         index.close()

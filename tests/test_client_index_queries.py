@@ -6,24 +6,21 @@ from typing import Any
 
 import pytest
 
-from atdata_client import IndexClient, UnexpectedResponse
+from atdata_client import IndexClient, Results, UnexpectedResponse
+from atdata_client._highlights import ByteSlice, Highlight
 from atdata_client._links import Backlink, LensPaths, SchemaUsage
 from atdata_client._pages import Facet, FacetValue
+from atdata_client._requests import query_pairs
+from atdata_client._service import Counts, ServiceDescription, Source
 from atdata_client._types import (
     Author,
-    ByteSlice,
-    Counts,
     DatasetView,
-    Highlight,
     LensView,
     RecordStatus,
     SchemaLink,
     SchemaView,
-    ServiceDescription,
-    Source,
     as_json,
 )
-from atdata_client.index import query_pairs
 from atdata_schemas.lexicon import lexicons
 from tests.canned_index import CID, DID, Canned, canned_index, dataset_view, page
 
@@ -129,7 +126,7 @@ def test_another_namespace_is_asked_where_one_is_set() -> None:
         canned_index(Canned({"tags": []})) as canned,
         IndexClient(canned.url, namespace="org.example.data") as index,
     ):
-        assert index.list_tags() == []
+        assert index.list_tags() == ()
     assert canned.asked[0].path == "/xrpc/org.example.data.listTags"
 
 
@@ -279,7 +276,9 @@ def test_the_first_page_tells_what_there_is_besides_its_results() -> None:
         assert not pages.approximate
         next(pages)
     assert (pages.total, pages.total_is_bound, pages.did_you_mean) == (10_000, True, "whale")
-    assert pages.facets == (Facet("tags", (FacetValue("sea", 7),), estimated=True),)
+    assert pages.facets == (
+        Facet("tags", Results([FacetValue("sea", 7)], FacetValue), estimated=True),
+    )
     assert pages.viewable_as_cut
     assert pages.approximate
     first, second = (request.params for request in canned.asked)
@@ -331,7 +330,7 @@ def test_many_uris_are_asked_for_in_batches() -> None:
         IndexClient(canned.url) as index,
     ):
         assert len(index.get_datasets(uris)) == 2
-        assert index.get_datasets([]) == []
+        assert index.get_datasets([]) == ()
     assert [len(request.params) for request in canned.asked] == [25, 5]
 
 

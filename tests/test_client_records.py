@@ -161,3 +161,15 @@ def test_anothers_record_cannot_be_written(pds: RealPds, author: ATProtoClient) 
 def test_a_record_key_can_be_chosen(author: ATProtoClient) -> None:
     uri = author.create_record(SCHEMA, {"name": "x"}, rkey="3aaaaaaaaaaaa")
     assert uri == f"at://{author.did}/{SCHEMA}/3aaaaaaaaaaaa"
+
+
+def test_records_come_page_by_page_as_their_pds_holds_them(author: ATProtoClient) -> None:
+    # A field of the record's own called like what `list_records` adds.
+    uri = author.create_record(SCHEMA, {"name": "x", "uri": "its own", "cid": "too"})
+    [stored] = author.iter_records(SCHEMA)
+    assert (stored.uri, stored.value["uri"], stored.value["cid"]) == (uri, "its own", "too")
+    assert stored == author.fetch_record(uri)
+    [listed] = author.list_records(SCHEMA)
+    assert (listed["uri"], listed["cid"]) == (uri, stored.cid)
+    with pytest.raises(ValueError, match=r"^Not authenticated$"):
+        ATProtoClient().iter_records(SCHEMA)

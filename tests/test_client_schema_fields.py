@@ -69,6 +69,10 @@ def test_every_spelling_of_optional_is_optional(annotation: Any) -> None:
         ),
         (np.ndarray[tuple[()], np.dtype[np.float64]], array("float64") | {"shape": []}),
         (Annotated[NDArray, np.uint8, (None, None, 3)], array("uint8", None, None, 3)),
+        (NDArray[np.uint8, (None, 3)], array("uint8", None, 3)),  # type: ignore[misc]  # no type
+        (NDArray[np.uint8, tuple[int, Literal[3]]], array("uint8", None, 3)),
+        (np.ndarray[(None, 3), np.uint8], array("uint8", None, 3)),  # type: ignore[misc]  # nor this
+        (Annotated[NDArray, np.uint8, tuple[Literal[2], int]], array("uint8", 2, None)),
         (Annotated[NDArray, "uint16"], array("uint16")),
         (Annotated[NDArray, np.dtype("int8"), [4]], array("int8", 4)),
         (Annotated[NDArray[np.int16], (2, None)], array("int16", 2, None)),
@@ -140,6 +144,8 @@ def test_the_warning_points_at_the_callers_line() -> None:
         type(None),
         "unresolved",
         NDArray[np.object_],
+        Annotated[NDArray, np.dtype("U10")],
+        Annotated[NDArray, np.dtype([("x", "i4")])],
         dataclasses.make_dataclass("NoSample", [("x", int)]),
     ],
 )
@@ -223,3 +229,5 @@ def test_the_documents_helpers_answer_as_it_says() -> None:
         "type": {"kind": "primitive", "primitive": "str"},
         "optional": True,
     }
+    with pytest.raises(ValueError, match=r"^Unsupported type: list\[int\]$"):
+        publisher._python_type_to_schema_type(list[int])

@@ -1,6 +1,8 @@
 """Publishing sample classes as schemas, and reading schemas back."""
 
 import warnings
+from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
 from unittest.mock import Mock
 
@@ -8,6 +10,7 @@ import atdata
 import numpy as np
 import pytest
 from atdata import packable
+from lexrpc.base import Base
 from numpy.typing import NDArray
 
 from atdata_client import (
@@ -18,7 +21,9 @@ from atdata_client import (
     ValidationError,
 )
 from atdata_schemas.records import parse_record
+from tests.logged_in import logged_in
 from tests.real_pds import RealPds
+from tests.test_lexicon_oracle import documents, for_other
 
 SCHEMA = "app.bsky.atdata.schema"
 
@@ -53,6 +58,13 @@ class TestSample:
     __test__ = False
     field1: str
     field2: int
+
+
+@pytest.fixture(scope="module")
+def refused(pds: RealPds) -> Iterator[ATProtoClient]:
+    """A client logged in to an account for which nothing is ever published."""
+    with logged_in(pds) as client:
+        yield client
 
 
 def test_schema_publisher() -> None:
@@ -131,10 +143,10 @@ def test_nested_samples_are_published_first_once_each_and_linked(author: ATProto
     assert types["image"] == {"kind": "ndarray", "dtype": "uint8", "shape": [None, None, None]}
 
 
-def test_a_sample_that_contains_itself_is_refused(author: ATProtoClient) -> None:
+def test_a_sample_that_contains_itself_is_refused(refused: ATProtoClient) -> None:
     with pytest.raises(UnsupportedTypeError, match=r"\(field 'inner'\): it contains itself"):
-        SchemaPublisher(author).publish_schema(Ring)
-    assert author.list_records(SCHEMA) == []
+        SchemaPublisher(refused).publish_schema(Ring)
+    assert refused.list_records(SCHEMA) == []
 
 
 @pytest.mark.parametrize(
@@ -147,16 +159,16 @@ def test_a_sample_that_contains_itself_is_refused(author: ATProtoClient) -> None
     ],
 )
 def test_a_bad_record_is_refused_by_field_and_rule_before_anything_is_published(
-    author: ATProtoClient, arguments: dict[str, Any], path: str, rule: str
+    refused: ATProtoClient, arguments: dict[str, Any], path: str, rule: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
-        SchemaPublisher(author).publish_schema(Photo, **arguments)
+        SchemaPublisher(refused).publish_schema(Photo, **arguments)
     assert (caught.value.path, caught.value.rule) == (path, rule)
-    assert author.list_records(SCHEMA) == []
+    assert refused.list_records(SCHEMA) == []
 
 
 def test_a_bad_field_is_refused_before_its_nested_samples_are_published(
-    author: ATProtoClient,
+    refused: ATProtoClient,
 ) -> None:
     @packable
     class Album:
@@ -164,8 +176,8 @@ def test_a_bad_field_is_refused_before_its_nested_samples_are_published(
         photos: list[str]
 
     with pytest.raises(UnsupportedTypeError, match=r"list\[str\] \(field 'photos'\)"):
-        SchemaPublisher(author).publish_schema(Album)
-    assert author.list_records(SCHEMA) == []
+        SchemaPublisher(refused).publish_schema(Album)
+    assert refused.list_records(SCHEMA) == []
 
 
 def test_a_bare_array_is_published_as_float32_with_one_warning(author: ATProtoClient) -> None:
@@ -193,9 +205,9 @@ def test_publishing_needs_a_login() -> None:
         SchemaPublisher(ATProtoClient()).publish_schema(TestSample)
 
 
-def test_only_dataclasses_are_published(author: ATProtoClient) -> None:
+def test_only_dataclasses_are_published(refused: ATProtoClient) -> None:
     with pytest.raises(ValueError, match=r"DictSample'> must be a dataclass$"):
-        SchemaPublisher(author).publish_schema(atdata.DictSample)
+        SchemaPublisher(refused).publish_schema(atdata.DictSample)
 
 
 def test_a_schema_is_loaded_by_anyone(author: ATProtoClient, reader: ATProtoClient) -> None:
@@ -210,6 +222,37 @@ def test_another_record_is_no_schema(author: ATProtoClient) -> None:
     uri = author.create_record("app.bsky.atdata.dataset", {"name": "no schema"})
     with pytest.raises(ValueError, match=f"^Record at {uri} is not a schema record$"):
         SchemaLoader(author).get_schema(uri)
+
+
+def test_a_nested_schema_is_published_and_its_type_made(
+    author: ATProtoClient, reader: ATProtoClient
+) -> None:
+    uri = SchemaPublisher(author).publish_schema(Photo)
+    loader = SchemaLoader(reader)
+    made: Any = loader.sample_type(uri)
+    box = made.__annotations__["box"]
+    assert (box.__name__, box.__doc__) == ("Box", "Where something is in an image.")
+    assert made.__annotations__["other_box"] == box | None
+    corners = np.arange(8, dtype=np.float32).reshape(4, 2)
+    again = box.from_bytes(box(corners=corners, label="a").packed)
+    np.testing.assert_array_equal(again.corners, corners)
+    assert loader.sample_type(uri) is made
+    source = loader.generate_module(uri)
+    assert source.index("class Box:") < source.index("class Photo:")
+    assert "    other_box: Box | None = field(default=None, kw_only=True)\n" in source
+    assert uri in source
+
+
+def test_a_second_validator_agrees_with_what_is_published(author: ATProtoClient) -> None:
+    SchemaPublisher(author).publish_schema(
+        Photo, description="All there is.", metadata={"rate": 1, "key": b"k"}
+    )
+    SchemaPublisher(author).publish_schema(TestSample)
+    other = Base(lexicons=list(documents(files("atdata_schemas"))))
+    for record in author.list_records(SCHEMA):
+        uri, _ = record.pop("uri"), record.pop("cid")
+        parse_record(SCHEMA, uri.rpartition("/")[2], record)
+        other.validate(SCHEMA, "record", for_other(SCHEMA, record))
 
 
 def test_publishing_warns_of_nothing_when_all_is_said(author: ATProtoClient) -> None:

@@ -1,9 +1,9 @@
 """From the annotations of a sample class to the fields of its schema. Publishes nothing.
 
-Array annotations: `NDArray[np.uint8]`, `np.ndarray[shape, dtype]`, and for classes whose
-annotation must stay a bare `NDArray` (atdata turns only those back into arrays)
-`field(metadata={"dtype": "uint8", "shape": (None, 3)})`; `Annotated[NDArray, np.uint8, (None, 3)]`
-says the same in the annotation.
+Array annotations: `NDArray[np.uint8]`, `NDArray[np.uint8, (None, 3)]`, `np.ndarray[shape, dtype]`,
+`Annotated[NDArray, np.uint8, (None, 3)]`; and for classes whose annotation must stay a bare
+`NDArray` (atdata turns only those back into arrays) the same is said beside it, with
+`field(metadata={"dtype": "uint8", "shape": (None, 3)})`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import sys
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_origin
 
@@ -32,7 +32,10 @@ DEFAULT_DTYPE = "float32"
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """A field as its annotation describes it; `declared` is a type record, or a nested class."""
+    """A field as its annotation describes it; `declared` is a type record, or a nested class.
+
+    `read_field` leaves the dtype of an array None where nothing names it.
+    """
 
     name: str
     declared: Mapping[str, Any] | type
@@ -59,6 +62,17 @@ def field_specs(sample_type: type) -> list[FieldSpec]:
     UnsupportedTypeError for a field no schema can express. Warns (UserWarning) of each array whose
     dtype is not said.
     """
+    return [
+        field_spec(field.name, annotation, field.metadata)
+        for field, annotation in annotated_fields(sample_type)
+    ]
+
+
+def annotated_fields(sample_type: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    """The fields of a dataclass, each with its annotation as a value.
+
+    Raises ValueError when it is not a dataclass or an annotation names nothing.
+    """
     if not (isinstance(sample_type, type) and dataclasses.is_dataclass(sample_type)):
         raise ValueError(f"{sample_type} must be a dataclass")
     from typing import get_type_hints
@@ -67,18 +81,34 @@ def field_specs(sample_type: type) -> list[FieldSpec]:
         hints = get_type_hints(sample_type, include_extras=True)
     except NameError as error:
         raise ValueError(f"{sample_type}: an annotation cannot be resolved: {error}") from error
-    return [
-        field_spec(field.name, hints[field.name], field.metadata)
-        for field in dataclasses.fields(sample_type)
-    ]
+    return ((field, hints[field.name]) for field in dataclasses.fields(sample_type))
 
 
 def field_spec(name: str, annotation: Any, said: Mapping[Any, Any] | None = None) -> FieldSpec:
-    """One field; `said` is the metadata of its `dataclasses.field`: dtype, shape, description."""
+    """One field; `said` is the metadata of its `dataclasses.field`: dtype, shape, description.
+
+    Raises UnsupportedTypeError. An array whose dtype is not said is float32, with a warning.
+    """
+    spec = read_field(name, annotation, said)
+    if isinstance(spec.declared, type) or spec.declared.get("dtype", "") is not None:
+        return spec
+    warnings.warn(
+        f"field {name!r}: its annotation names no dtype, so the schema says {DEFAULT_DTYPE}. "
+        'Say more with NDArray[np.uint8], or keep NDArray and add = field(metadata={"dtype": '
+        '"uint8", "shape": (None, 3)})',
+        UserWarning,
+        skip_file_prefixes=(os.path.dirname(__file__),),
+    )
+    return dataclasses.replace(spec, declared={**spec.declared, "dtype": DEFAULT_DTYPE})
+
+
+def read_field(name: str, annotation: Any, said: Mapping[Any, Any] | None = None) -> FieldSpec:
+    """What `field_spec` gives, but an array whose dtype is not said keeps dtype None."""
     said = said or {}
-    inner, optional, extras = _unwrap(annotation, name)
+    where = name or None  # a type that stands alone has no field to name
+    inner, optional, extras = _unwrap(annotation, where)
     description = said.get("description")
-    return FieldSpec(name, _type(inner, name, extras, said), optional, description)
+    return FieldSpec(name, _type(inner, where, extras, said), optional, description)
 
 
 def nested_first(sample_type: type) -> dict[type, list[FieldSpec]]:
@@ -117,13 +147,18 @@ def class_description(sample_type: type) -> str | None:
 
 def _unwrap(annotation: Any, name: str | None) -> tuple[Any, bool, list[Any]]:
     """What is inside aliases, Annotated and Optional; whether None is allowed; the extras."""
-    optional, extras = False, []
+    optional = False
+    extras: list[Any] = []
     while True:
         origin = get_origin(annotation)
         if isinstance(annotation, TypeAliasType):
             annotation = annotation.__value__
         elif isinstance(origin, TypeAliasType):
-            annotation = origin.__value__[get_args(annotation)]
+            # numpy's NDArray has one parameter, the dtype: what stands after it is a shape.
+            known = len(origin.__type_params__)
+            arguments = get_args(annotation)
+            extras += arguments[known:]
+            annotation = origin.__value__[arguments[:known]]
         elif origin is Annotated:
             annotation, *more = get_args(annotation)
             extras += more
@@ -172,12 +207,11 @@ def _array(
     dtype, shape = None, None
     arguments = get_args(annotation)
     if len(arguments) == 2:
-        shape = _annotated_shape(arguments[0])
-        scalars = get_args(arguments[1])
-        dtype = _dtype(scalars[0]) if scalars else None
+        shape = _annotated_shape(arguments[0], name)
+        dtype = _dtype(next(iter(get_args(arguments[1])), arguments[1]))
     for extra in extras:
-        if isinstance(extra, tuple | list):
-            shape = _plain_shape(extra, name)
+        if isinstance(extra, list) or _is_shape(extra):
+            shape = _annotated_shape(extra, name)
         else:
             dtype = _dtype(extra) or dtype
     if "dtype" in said:
@@ -188,15 +222,8 @@ def _array(
         shape = _plain_shape(said["shape"], name)
     if dtype == "object":
         raise UnsupportedTypeError(annotation, name, "arrays of Python objects cannot be packed")
-    if dtype is None:
-        dtype = DEFAULT_DTYPE
-        warnings.warn(
-            f"field {name!r}: its annotation names no dtype, so the schema says {DEFAULT_DTYPE}. "
-            'Say more with NDArray[np.uint8], or keep NDArray and add = field(metadata={"dtype": '
-            '"uint8", "shape": (None, 3)})',
-            UserWarning,
-            skip_file_prefixes=(os.path.dirname(__file__),),
-        )
+    if dtype is not None and _dtype(dtype) != dtype:
+        raise UnsupportedTypeError(annotation, name, f"a dtype without a name ({dtype})")
     return {"kind": "ndarray", "dtype": dtype} | ({} if shape is None else {"shape": shape})
 
 
@@ -217,10 +244,16 @@ def _dtype(said: Any) -> str | None:
     return None
 
 
-def _annotated_shape(shape: Any) -> list[int | None] | None:
+def _is_shape(said: Any) -> bool:
+    return isinstance(said, tuple) or get_origin(said) is tuple
+
+
+def _annotated_shape(shape: Any, name: str | None) -> list[int | None] | None:
     """The shape in `np.ndarray[shape, …]`: Literal[3] is 3, anything else a free dimension."""
+    if isinstance(shape, tuple | list):
+        return _plain_shape(shape, name)
     arguments = get_args(shape)
-    if get_origin(shape) is not tuple or Ellipsis in arguments:
+    if not _is_shape(shape) or Ellipsis in arguments:
         return None
     return [_dimension(argument) for argument in arguments]
 

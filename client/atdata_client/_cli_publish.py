@@ -1,30 +1,33 @@
 """Publish a schema, a dataset or a lens to your own PDS.
 
-The account is ATDATA_APPVIEW_HANDLE (or --handle), its password or app password
-ATDATA_APPVIEW_PASSWORD, or asked for without showing it; the PDS is the one the account names, or
---pds. Each command prints the AT-URI of the record.
+The session is the one that `login` began. Without it the account is ATDATA_APPVIEW_HANDLE (or
+--handle), its password or app password ATDATA_APPVIEW_PASSWORD, or asked for without showing it;
+the PDS is the one the account names, or --pds. Each command prints the AT-URI of the record.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atdata_client.client import ATProtoClient
+from atdata_client._cli_shared import Handle, Index, Pds, complete_tag, session, size_of
 
-Handle = Annotated[
-    str | None,
-    typer.Option(envvar="ATDATA_APPVIEW_HANDLE", help="The account: a handle or DID."),
-]
-Pds = Annotated[
-    str | None,
-    typer.Option(metavar="URL", envvar="ATDATA_APPVIEW_PDS", help="Its PDS, if not found."),
-]
+if TYPE_CHECKING:
+    from atdata_client.registry import SchemaRegistry
+
 Description = Annotated[str | None, typer.Option(help="What people should know.")]
+Registry = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        envvar="ATDATA_APPVIEW_REGISTRY",
+        help="Remember here what was published: an unchanged schema is not published twice.",
+    ),
+]
 
 
 def schema(
@@ -32,6 +35,7 @@ def schema(
     name: Annotated[str | None, typer.Option(help="Name, if not the class's.")] = None,
     version: Annotated[str, typer.Option(help="Semantic version.")] = "1.0.0",
     description: Description = None,
+    registry: Registry = None,
     handle: Handle = None,
     pds: Pds = None,
 ) -> None:
@@ -39,8 +43,8 @@ def schema(
     from atdata_client.schema import SchemaPublisher
 
     sample_type = _imported(sample)
-    with _session(handle, pds) as client:
-        publisher = SchemaPublisher(client)
+    with session(handle, pds) as client:
+        publisher = SchemaPublisher(client, registry=_registry(registry))
         uri = publisher.publish_schema(
             sample_type, name=name, version=version, description=description
         )
@@ -58,13 +62,33 @@ def dataset(
         typer.Option(metavar="MODULE:CLASS", help="Publish this class's schema first."),
     ] = None,
     description: Description = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag; repeatable.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="A tag; repeatable.", autocompletion=complete_tag)
+    ] = None,
     license: Annotated[str | None, typer.Option(help="License, SPDX preferred.")] = None,
+    samples: Annotated[int | None, typer.Option(min=0, help="How many samples it has.")] = None,
+    bytes: Annotated[
+        int | None, typer.Option(min=0, help="How many bytes its shards have.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Wait for the index, at most so long."),
+    ] = 0,
+    registry: Registry = None,
+    index: Index = None,
     handle: Handle = None,
     pds: Pds = None,
 ) -> None:
     """Publish where a dataset is, with its schema (--schema) or sample class (--sample)."""
-    from atdata_client._lexicon import DATASET_NSID, build_dataset_record, check_record
+    from atdata_client._indexed import wait_for_dataset
+    from atdata_client._lexicon import (
+        DATASET_NSID,
+        build_dataset_record,
+        check_record,
+        warn_of_handles,
+    )
+    from atdata_client._license import warn_unless_spdx
+    from atdata_client.index import IndexClient
     from atdata_client.schema import ANY_SCHEMA_URI, SchemaPublisher
 
     if (schema is None) == (sample is None):
@@ -77,25 +101,42 @@ def dataset(
         description=description,
         tags=tag,
         license=license,
+        size=size_of(samples, bytes),
     )
     check_record(record)
-    with _session(handle, pds) as client:
+    warn_of_handles(record)
+    warn_unless_spdx(license)
+    with session(handle, pds) as client:
         if sample_type is not None:
-            record["schemaRef"] = SchemaPublisher(client).publish_schema(sample_type)
+            publisher = SchemaPublisher(client, registry=_registry(registry))
+            record["schemaRef"] = publisher.publish_schema(sample_type)
         uri = client.create_record(DATASET_NSID, record)
-    typer.echo(uri)
+        typer.echo(uri)
+        if wait:
+            cid = client.fetch_record(uri).cid
+            with IndexClient(index) as asked:
+                wait_for_dataset(asked, uri, cid, timeout=wait)
 
 
 def lens(
-    getter: Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Source to target.")],
-    putter: Annotated[
-        str, typer.Argument(metavar="MODULE:FUNCTION", help="Target and source back to source.")
-    ],
     name: Annotated[str, typer.Option(help="Name of the lens.")],
     source: Annotated[str, typer.Option(metavar="AT-URI", help="The source schema.")],
     target: Annotated[str, typer.Option(metavar="AT-URI", help="The target schema.")],
-    repository: Annotated[str, typer.Option(metavar="URL", help="Where the code can be read.")],
-    commit: Annotated[str, typer.Option(help="At which commit.")],
+    getter: Annotated[
+        str,
+        typer.Argument(metavar="MODULE:NAME", help="A function, source to target, or a lens."),
+    ],
+    putter: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODULE:NAME]", help="A function, target and source to source."),
+    ] = None,
+    repository: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the code can be read.  [default: as git has it]"),
+    ] = None,
+    commit: Annotated[
+        str | None, typer.Option(help="At which commit.  [default: the one checked out]")
+    ] = None,
     description: Description = None,
     handle: Handle = None,
     pds: Pds = None,
@@ -103,32 +144,27 @@ def lens(
     """Publish a lens between two schemas, with a reference to its code."""
     from atdata_client.lens import LensPublisher
 
-    functions = (_imported(getter), _imported(putter))
-    with _session(handle, pds) as client:
-        uri = LensPublisher(client).publish_lens(
-            *functions,
-            name=name,
-            source_schema_uri=source,
-            target_schema_uri=target,
-            description=description,
-            code_repository=repository,
-            code_commit=commit,
-        )
+    functions = (_imported(getter), None if putter is None else _imported(putter))
+    with session(handle, pds) as client:
+        try:
+            uri = LensPublisher(client).publish_lens(
+                *functions,
+                name=name,
+                source_schema_uri=source,
+                target_schema_uri=target,
+                description=description,
+                code_repository=repository,
+                code_commit=commit,
+            )
+        except TypeError as error:  # a function, and none for the way back
+            raise typer.BadParameter(str(error)) from error
     typer.echo(uri)
 
 
-@contextmanager
-def _session(handle: str | None, pds: str | None) -> Iterator[ATProtoClient]:
-    if not handle:
-        raise typer.BadParameter("who publishes? Set ATDATA_APPVIEW_HANDLE, or give --handle")
-    password = os.environ.get("ATDATA_APPVIEW_PASSWORD")
-    if not password:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("set ATDATA_APPVIEW_PASSWORD: there is no terminal to ask at")
-        password = typer.prompt(f"Password of {handle}", hide_input=True, err=True)
-    with ATProtoClient(base_url=pds) as client:
-        client.login(handle, password)
-        yield client
+def _registry(folder: Path | None) -> "SchemaRegistry | None":
+    from atdata_client.registry import SchemaRegistry
+
+    return None if folder is None else SchemaRegistry(folder)
 
 
 def _imported(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""One HTTP GET, bounded in size and time. Everything this package fetches itself passes here."""
+"""One HTTP GET, bounded in size and time. Everything this package fetches itself passes here.
+
+`Http` and `AsyncHttp` differ in who waits, and in nothing else.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +55,13 @@ class Http:
         import httpx
 
         if self._client is None:
-            # Compressed, a few kilobytes could fill the memory before their size is known.
-            headers = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
-            self._client = httpx.Client(timeout=self._timeout, headers=headers)
+            self._client = httpx.Client(timeout=self._timeout, headers=_headers())
         try:
             with self._client.stream("GET", url, params=list(params)) as response:
-                wait = retry_after(response.headers.get("Retry-After"))
-                return Answer(response.status_code, _body(response), wait)
+                body = _Body(response)
+                for chunk in response.iter_raw():
+                    body.add(chunk)
+                return body.answer()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UnreachableError(str(error) or type(error).__name__) from error
 
@@ -67,6 +70,35 @@ class Http:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+class AsyncHttp:
+    """What `Http` is, for programs that wait for many things at once."""
+
+    def __init__(self, *, timeout: float) -> None:
+        self._timeout = timeout
+        self._client: httpx.AsyncClient | None = None
+
+    async def get(self, url: str, params: Sequence[tuple[str, str]] = ()) -> Answer:
+        """The answer to a GET of `url`. Raises UnreachableError."""
+        import httpx
+
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=self._timeout, headers=_headers())
+        try:
+            async with self._client.stream("GET", url, params=list(params)) as response:
+                body = _Body(response)
+                async for chunk in response.aiter_raw():
+                    body.add(chunk)
+                return body.answer()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UnreachableError(str(error) or type(error).__name__) from error
+
+    async def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
 
 
 def user_agent() -> str:
@@ -94,18 +126,36 @@ def retry_after(header: str | None) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _body(response: httpx.Response) -> bytes:
-    from time import monotonic
+def _headers() -> dict[str, str]:
+    # Compressed, a few kilobytes could fill the memory before their size is known.
+    return {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
 
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
-        raise UnreachableError(f"a compressed answer ({encoding[:40]}), though none was asked for")
-    deadline = monotonic() + MAX_ANSWER_SECONDS
-    body = bytearray()
-    for chunk in response.iter_raw():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
+
+class _Body:
+    """The body of a response as it comes in. Raises UnreachableError beyond its bounds."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        from time import monotonic
+
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise UnreachableError(
+                f"a compressed answer ({encoding[:40]}), though none was asked for"
+            )
+        self._response = response
+        self._now = monotonic
+        self._deadline = monotonic() + MAX_ANSWER_SECONDS
+        self._bytes = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        """A piece more."""
+        self._bytes += chunk
+        if len(self._bytes) > MAX_BODY_BYTES:
             raise UnreachableError(f"the answer is longer than {MAX_BODY_BYTES} bytes")
-        if monotonic() > deadline:
+        if self._now() > self._deadline:
             raise UnreachableError(f"the answer takes more than {MAX_ANSWER_SECONDS:.0f} seconds")
-    return bytes(body)
+
+    def answer(self) -> Answer:
+        """The answer, now that it is whole."""
+        wait = retry_after(self._response.headers.get("Retry-After"))
+        return Answer(self._response.status_code, bytes(self._bytes), wait)

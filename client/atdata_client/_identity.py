@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from atdata_client._cache import Cache
 from atdata_client._http import Http, UnreachableError
 from atdata_client.errors import IdentityError
 
@@ -18,40 +19,71 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLC_DIRECTORY = "https://plc.directory"
+HANDLE_SECONDS = 3600.0
+ENDPOINT_SECONDS = 24 * 3600.0
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa")
+_JUST_NOW_SECONDS = 60.0
 
 
 class Directory:
-    """Resolves accounts, each once; `plc_url` is the directory of `did:plc` identities."""
+    """Resolves accounts; `plc_url` is the directory of `did:plc` identities.
 
-    def __init__(self, plc_url: str = PLC_DIRECTORY, *, timeout: float = 10.0) -> None:
+    A handle is asked for at most once an hour, the PDS of a DID once a day or when `moved`.
+    """
+
+    def __init__(
+        self,
+        plc_url: str = PLC_DIRECTORY,
+        *,
+        timeout: float = 10.0,
+        cache: Cache | None = None,
+    ) -> None:
         self._plc_url = plc_url.rstrip("/")
         self._timeout = timeout
         self._http = Http(timeout=timeout)
-        self._endpoints: dict[str, str] = {}
+        self._cache = Cache() if cache is None else cache
 
-    def did_of(self, identifier: str) -> str:
+    def did_of(self, identifier: str, *, max_age: float = HANDLE_SECONDS) -> str:
         """The DID of a handle, and of a DID itself. Raises IdentityError."""
         from atdata_schemas.syntax import is_did, is_handle
 
         if is_did(identifier):
             return identifier
+        known = self._cache.identity(identifier, max_age=max_age)
+        if known is not None and is_did(known):
+            return known
         if not is_handle(identifier) or not is_public(f"https://{identifier}"):
             raise IdentityError(f"not a handle or DID of the network: {identifier[:200]!r}")
         did = self._did_from_dns(identifier) or self._did_from_https(identifier)
         if did is None or not is_did(did):
             raise IdentityError(f"handle {identifier} does not resolve to a DID")
+        self._cache.keep_identity(identifier, did)
         return did
 
-    def pds_of(self, did: str) -> str:
+    def pds_of(self, did: str, *, max_age: float = ENDPOINT_SECONDS) -> str:
         """The base URL of the PDS in the DID document of `did`. Raises IdentityError."""
-        if did not in self._endpoints:
-            endpoint = pds_endpoint(did, self._document(did))
-            local = is_loopback(self._plc_url) and is_loopback(endpoint)
-            if not (local or is_public(endpoint)):
-                raise IdentityError(f"{did} names a PDS that may not be asked: {endpoint[:200]}")
-            self._endpoints[did] = endpoint.rstrip("/")
-        return self._endpoints[did]
+        name = f"{did} by {self._plc_url}"
+        endpoint = self._cache.identity(name, max_age=max_age)
+        is_new = endpoint is None
+        if endpoint is None:
+            endpoint = pds_endpoint(did, self._document(did)).rstrip("/")
+        local = is_loopback(self._plc_url) and is_loopback(endpoint)
+        if not (local or is_public(endpoint)):
+            raise IdentityError(f"{did} names a PDS that may not be asked: {endpoint[:200]}")
+        if is_new:
+            self._cache.keep_identity(name, endpoint)
+        return endpoint
+
+    def moved(self, did: str, endpoint: str) -> str | None:
+        """Where `did` is now, if no longer at `endpoint`, which has failed; None when not known.
+
+        What was looked up in the last minute is not looked up again.
+        """
+        try:
+            now = self.pds_of(did, max_age=_JUST_NOW_SECONDS)
+        except IdentityError:
+            return None  # what failed first says more
+        return None if now == endpoint else now
 
     def close(self) -> None:
         """Close the connections; the next question opens new ones."""

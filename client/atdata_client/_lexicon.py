@@ -6,12 +6,17 @@ in which they travel. What is unset or empty is left out: absent, not "" and not
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atdata_client._license import warn_unless_spdx
 from atdata_schemas.errors import ValidationError
 from atdata_schemas.lexicon import MAX_INTEGER, decode_bytes
-from atdata_schemas.records import DATASET_NSID, LENS_NSID, SCHEMA_NSID, parse_record
+from atdata_schemas.records import DATASET_NSID, KINDS, LENS_NSID, SCHEMA_NSID, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,11 +54,17 @@ def build_dataset_record(
     metadata: Mapping[str, Any] | None = None,
     tags: Sequence[str] | None = None,
     license: str | None = None,
+    size: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """A record of `app.bsky.atdata.dataset`, created now; `metadata` is packed with msgpack.
 
-    Raises ValidationError when `metadata` is not what msgpack can hold.
+    `size` has `samples` and `bytes`, or one of them. Raises ValidationError when `metadata` is not
+    what msgpack can hold, for one text in place of a list of tags, and for other parts of a size.
     """
+    if isinstance(tags, str):  # which is a list too, of its letters
+        raise ValidationError("tags", "type", f"a list of texts, not one text: [{tags!r}]")
+    for odd in (size or {}).keys() - {"samples", "bytes"}:
+        raise ValidationError(f"size.{odd}", "unknown", "a size has samples and bytes")
     return _record(
         DATASET_NSID,
         {"name": name, "schemaRef": schema_uri, "urls": list(urls)},
@@ -61,6 +72,7 @@ def build_dataset_record(
             "description": description,
             "metadata": pack_metadata(metadata),
             "tags": list(tags or ()),
+            "size": dict(size or {}),
             "license": license,
         },
     )
@@ -72,10 +84,10 @@ def build_lens_record(
     source_schema_uri: str,
     target_schema_uri: str,
     getter_code: Mapping[str, str],
-    putter_code: Mapping[str, str],
+    putter_code: Mapping[str, str] | None = None,
     description: str | None = None,
 ) -> dict[str, Any]:
-    """A record of `app.bsky.atdata.lens`, created now."""
+    """A record of `app.bsky.atdata.lens`, created now; without `putter_code` it is read-only."""
     return _record(
         LENS_NSID,
         {
@@ -83,22 +95,44 @@ def build_lens_record(
             "sourceSchema": source_schema_uri,
             "targetSchema": target_schema_uri,
             "getterCode": dict(getter_code),
-            "putterCode": dict(putter_code),
         },
-        {"description": description},
+        {"putterCode": dict(putter_code or {}), "description": description},
     )
 
 
 def code_reference(function: Callable[..., Any], repository: str, commit: str) -> dict[str, str]:
     """Where the code of `function` can be read: repository, commit, and path `module:qualname`.
 
-    Raises ValueError for a callable that has no name of its own (a partial, an instance).
+    Raises ValueError for a callable that has no name of its own (a partial, an instance, a lambda).
     """
     module, qualname = (getattr(function, key, None) for key in ("__module__", "__qualname__"))
-    if not isinstance(module, str) or not isinstance(qualname, str):
+    nameless = not isinstance(qualname, str) or qualname.endswith("<lambda>")
+    if not isinstance(module, str) or nameless:
         raise ValueError(f"not a named function, so nothing to refer to: {function!r}")
-    path = f"{module}:{qualname}"
+    path = f"{_known_as(module)}:{qualname}"
     return {"kind": "reference", "repository": repository, "commit": commit, "path": path}
+
+
+def changed_record(record: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`record` with new values for some fields, without those whose value is None.
+
+    A dataset's `metadata` may be a mapping, which is packed. Raises ValidationError when the record
+    is one of this project's and breaks its lexicon thereby, ValueError for another `$type`. Warns
+    (UserWarning) of a new license that is not on the SPDX list.
+    """
+    new = dict(changes)
+    nsid = record.get("$type")
+    if new.get("$type", nsid) != nsid:
+        raise ValueError(f"a record of {nsid} stays one: its $type cannot change")
+    metadata = new.get("metadata")
+    if nsid == DATASET_NSID and isinstance(metadata, dict) and set(metadata) != {"$bytes"}:
+        new["metadata"] = pack_metadata(metadata)
+    changed = {key: value for key, value in {**record, **new}.items() if value is not None}
+    if nsid in KINDS:
+        check_record(changed)
+    if nsid == DATASET_NSID:
+        warn_unless_spdx(new.get("license"))
+    return changed
 
 
 def check_record(record: Mapping[str, Any]) -> Record:
@@ -107,6 +141,18 @@ def check_record(record: Mapping[str, Any]) -> Record:
     Raises ValidationError, which names the field and the rule it breaks.
     """
     return parse_record(record["$type"], _ANY_TID, to_json(record))
+
+
+def warn_of_handles(record: Mapping[str, Any]) -> None:
+    """Warn (UserWarning) of links by handle: it may become another's, and no index follows them."""
+    for field in ("schemaRef", "sourceSchema", "targetSchema"):
+        uri = str(record.get(field, "at://did:"))
+        if not uri.startswith("at://did:"):
+            warnings.warn(
+                f"{field} names an account by its handle, which may change: give the DID ({uri})",
+                UserWarning,
+                skip_file_prefixes=(os.path.dirname(__file__),),
+            )
 
 
 def to_json(value: Any, path: str = "") -> Any:
@@ -167,6 +213,17 @@ def unpack_metadata(record: Mapping[str, Any]) -> dict[Any, Any] | None:
     if not isinstance(value, dict):
         raise ValidationError("metadata", "type", "not a msgpack map")
     return value
+
+
+def _known_as(module: str) -> str:
+    """The name others import a module by, where it is the program that runs here."""
+    main = sys.modules.get("__main__")
+    if module != "__main__" or main is None:
+        return module
+    if main.__spec__ is not None:  # python -m package.module
+        return main.__spec__.name.removesuffix(".__main__")
+    file = getattr(main, "__file__", None)
+    return module if file is None else Path(file).stem
 
 
 def _record(nsid: str, required: dict[str, Any], optional: dict[str, Any]) -> dict[str, Any]:

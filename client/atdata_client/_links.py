@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from atdata_client._frames import Columns, Results, Row
 from atdata_client._types import Author, LensView, SchemaLink, SchemaView
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from atdata_client._types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
-class LensPath:
+class LensPath(Row):
     """A way from one schema to another: lenses in the order of their use."""
+
+    COLUMNS: ClassVar[Columns] = {
+        "length": "integer",
+        "lenses": "uris",
+    }
+    SHOWN: ClassVar[tuple[str, ...]] = ("length", "lenses")
 
     lenses: tuple[LensView, ...]
 
@@ -23,26 +33,60 @@ class LensPath:
         """From `app.bsky.atdata.defs#lensPath`."""
         return cls(tuple(LensView.from_json(lens) for lens in value["lenses"]))
 
+    @property
+    def length(self) -> int:
+        """How many lenses it takes; none where both schemas are the same."""
+        return len(self.lenses)
+
 
 @dataclass(frozen=True, slots=True)
 class LensPaths:
     """Ways from one schema to another, the shortest first; where `cut`, some may be missing."""
 
-    paths: tuple[LensPath, ...]
+    paths: Results[LensPath]
     cut: bool
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
         """From the answer of `app.bsky.atdata.findLensPaths`."""
-        return cls(tuple(LensPath.from_json(path) for path in value["paths"]), value["cut"])
+        return cls(Results(map(LensPath.from_json, value["paths"]), LensPath), value["cut"])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The ways, one a row. Raises ModuleNotFoundError without pandas."""
+        return self.paths.to_pandas()
+
+    def to_arrow(self) -> pa.Table:
+        """The ways, one a row. Raises ModuleNotFoundError without pyarrow."""
+        return self.paths.to_arrow()
+
+    def _repr_html_(self) -> str:
+        return self.paths._repr_html_()
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaUsage:
+class SchemaUsage(Row):
     """What refers to a schema (numbers of datasets, of lenses from and to it), and those like it.
 
     `newer_versions` are of the same author and name, ascending; `identical` ones have its fields.
     """
+
+    COLUMNS: ClassVar[Columns] = {
+        "schema.uri": "text",
+        "schema.name": "text",
+        "schema.version": "text",
+        "datasets": "integer",
+        "lenses_from": "integer",
+        "lenses_to": "integer",
+        "newer_versions": "uris",
+        "identical": "uris",
+    }
+    SHOWN: ClassVar[tuple[str, ...]] = (
+        "schema.name",
+        "schema.version",
+        "datasets",
+        "lenses_from",
+        "lenses_to",
+    )
 
     schema: SchemaLink
     datasets: int
@@ -65,8 +109,18 @@ class SchemaUsage:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlink:
+class Backlink(Row):
     """A record that links to another; `sources` say where it does, as `collection:path`."""
+
+    COLUMNS: ClassVar[Columns] = {
+        "uri": "text",
+        "cid": "text",
+        "author.did": "text",
+        "author.handle": "text",
+        "sources": "texts",
+        "indexed_at": "moment",
+    }
+    SHOWN: ClassVar[tuple[str, ...]] = ("uri", "author.handle", "sources")
 
     uri: str
     cid: str

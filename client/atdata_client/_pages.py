@@ -1,12 +1,22 @@
-"""The results of a query, page by page, and what its pages say besides them."""
+"""The results of a query, page by page, and what its pages say besides them.
+
+`_Walk` knows which page comes next and what a page told; `Pages` and `AsyncPages` only ask for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from atdata_client._frames import SHOWN_ROWS, Columns, Results, Row, html_of
+from atdata_client._requests import Listing, Query
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from atdata_client._types import JsonObject
 
 PAGE = 100
@@ -14,8 +24,11 @@ PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class FacetValue:
+class FacetValue(Row):
     """One value of a facet, and how many of the datasets found have it; `label` is for people."""
+
+    COLUMNS: ClassVar[Columns] = {"value": "text", "label": "text", "count": "integer"}
+    SHOWN: ClassVar[tuple[str, ...]] = ("value", "label", "count")
 
     value: str
     count: int
@@ -34,14 +47,25 @@ class Facet:
     """
 
     facet: str
-    values: tuple[FacetValue, ...]
+    values: Results[FacetValue]
     estimated: bool = False
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
         """From `app.bsky.atdata.defs#facet`."""
-        values = tuple(FacetValue.from_json(one) for one in value["values"])
+        values = Results(map(FacetValue.from_json, value["values"]), FacetValue)
         return cls(value["facet"], values, value["estimated"])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Its values, one a row. Raises ModuleNotFoundError without pandas."""
+        return self.values.to_pandas()
+
+    def to_arrow(self) -> pa.Table:
+        """Its values, one a row. Raises ModuleNotFoundError without pyarrow."""
+        return self.values.to_arrow()
+
+    def _repr_html_(self) -> str:
+        return self.values._repr_html_()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +94,65 @@ class PageHead:
         )
 
 
-type Fetch[T] = Callable[[int, str | None], tuple[list[T], PageHead]]
-"""From page size and cursor to the results of a page, and what else it says."""
+type Page[R] = tuple[list[R], PageHead]
 
 
-class Pages[T](Iterator[T]):
+class _Walk[R: Row]:
+    """Where a walk through pages is, and what they told."""
+
+    def __init__(self, listing: Listing[R]) -> None:
+        self.total: int | None = None
+        self.total_is_bound = False
+        self.facets: tuple[Facet, ...] = ()
+        self.did_you_mean: str | None = None
+        self.viewable_as_cut = False
+        self.approximate = False
+        self._listing = listing
+        self._left = listing.limit
+        self._page: deque[R] = deque()
+        self._cursor: str | None = None
+        self._begun = False
+        self._done = listing.limit == 0
+
+    def _query(self) -> Query[Page[R]]:
+        """What brings the next page."""
+        listing = self._listing
+        size = PAGE if self._left is None else min(PAGE, self._left)
+        first = {} if self._begun else listing.once
+        params = {**listing.params, **first, "limit": size, "cursor": self._cursor}
+        return Query(listing.name, params, self._read)
+
+    def _read(self, answer: JsonObject) -> Page[R]:
+        items = [self._listing.item.from_json(one) for one in answer[self._listing.key]]
+        return items, PageHead.from_json(answer)
+
+    def _turn(self, page: Page[R]) -> None:
+        """Go on to the page that came."""
+        items, head = page
+        if not self._begun:
+            self.total, self.total_is_bound = head.total, head.total_is_bound
+            self.facets, self.did_you_mean = head.facets, head.did_you_mean
+            self.viewable_as_cut = head.viewable_as_cut
+        self.approximate |= head.approximate
+        if self._left is not None:
+            items = items[: self._left]
+            self._left -= len(items)
+        self._page = deque(items)
+        previous, self._cursor = self._cursor, head.cursor
+        # The same cursor twice would never end.
+        self._done = self._cursor is None or self._cursor == previous or self._left == 0
+        self._begun = True
+
+    def _html(self) -> str:
+        """The results that come next, as far as they are here."""
+        if not self._begun:
+            return "<p>nothing asked yet</p>"
+        more = "+" if self.total_is_bound else ""
+        said = "" if self.total is None else f"{self.total}{more} in all"
+        return html_of(self._listing.item, list(self._page)[:SHOWN_ROWS], said)
+
+
+class Pages[R: Row](_Walk[R], Iterator[R]):
     """The results of a query, page by page as they are asked for.
 
     Nothing is sent before the first result is. The first page tells the rest: `total` is how many
@@ -83,43 +161,69 @@ class Pages[T](Iterator[T]):
     they seem mistyped; `viewable_as_cut` that too many schemas lead to `viewable_as`, so that
     datasets are missing. `approximate` says that the index changed during a walk by relevance: a
     result may have come twice or been missed.
+
+    A notebook shows the results that come next, and takes none of them.
     """
 
-    def __init__(self, fetch: Fetch[T], limit: int | None) -> None:
-        if limit is not None and limit < 0:
-            raise ValueError("limit must not be negative")
-        self.total: int | None = None
-        self.total_is_bound = False
-        self.facets: tuple[Facet, ...] = ()
-        self.did_you_mean: str | None = None
-        self.viewable_as_cut = False
-        self.approximate = False
-        self._fetch = fetch
-        self._left = limit
-        self._page: Iterator[T] = iter(())
-        self._cursor: str | None = None
-        self._done = False
+    def __init__(self, listing: Listing[R], ask: Callable[[Query[Page[R]]], Page[R]]) -> None:
+        super().__init__(listing)
+        self._ask = ask
 
-    def __next__(self) -> T:
-        while True:
-            for item in self._page:
-                return item
-            if self._done or self._left == 0:
+    def __next__(self) -> R:
+        while not self._page:
+            if self._done:
                 raise StopIteration
-            self._turn()
+            self._turn(self._ask(self._query()))
+        return self._page.popleft()
 
-    def _turn(self) -> None:
-        size = PAGE if self._left is None else min(PAGE, self._left)
-        items, head = self._fetch(size, self._cursor)
-        if self._cursor is None:
-            self.total, self.total_is_bound = head.total, head.total_is_bound
-            self.facets, self.did_you_mean = head.facets, head.did_you_mean
-            self.viewable_as_cut = head.viewable_as_cut
-        self.approximate |= head.approximate
-        if self._left is not None:
-            items = items[: self._left]
-            self._left -= len(items)
-        self._page = iter(items)
-        previous, self._cursor = self._cursor, head.cursor
-        # The same cursor twice would never end.
-        self._done = self._cursor is None or self._cursor == previous
+    def results(self) -> Results[R]:
+        """All results that are left, up to `limit`. Raises what asking raises."""
+        return Results(self, self._listing.item)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """All results that are left, one a row. Raises ModuleNotFoundError without pandas."""
+        return self.results().to_pandas()
+
+    def to_arrow(self) -> pa.Table:
+        """All results that are left, one a row. Raises ModuleNotFoundError without pyarrow."""
+        return self.results().to_arrow()
+
+    def _repr_html_(self) -> str:
+        if not self._begun and not self._done:
+            self._turn(self._ask(self._query()))
+        return self._html()
+
+
+class AsyncPages[R: Row](_Walk[R], AsyncIterator[R]):
+    """What `Pages` is, to be gone through with `async for`.
+
+    A notebook shows what is here already: it cannot wait for the first page.
+    """
+
+    def __init__(
+        self, listing: Listing[R], ask: Callable[[Query[Page[R]]], Awaitable[Page[R]]]
+    ) -> None:
+        super().__init__(listing)
+        self._ask = ask
+
+    async def __anext__(self) -> R:
+        while not self._page:
+            if self._done:
+                raise StopAsyncIteration
+            self._turn(await self._ask(self._query()))
+        return self._page.popleft()
+
+    async def results(self) -> Results[R]:
+        """All results that are left, up to `limit`. Raises what asking raises."""
+        return Results([one async for one in self], self._listing.item)
+
+    async def to_pandas(self) -> pd.DataFrame:
+        """All results that are left, one a row. Raises ModuleNotFoundError without pandas."""
+        return (await self.results()).to_pandas()
+
+    async def to_arrow(self) -> pa.Table:
+        """All results that are left, one a row. Raises ModuleNotFoundError without pyarrow."""
+        return (await self.results()).to_arrow()
+
+    def _repr_html_(self) -> str:
+        return self._html()

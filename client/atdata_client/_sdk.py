@@ -16,7 +16,7 @@ from atdata_client.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atproto import Client
+    from atproto import Client, Session
 
 TIMEOUT = 10.0
 """Seconds, per step of a request."""
@@ -96,3 +96,16 @@ def subject(token: str) -> str:
     if not isinstance(did, str) or not is_did(did):
         raise pds_error(Failure("access token", None, "InvalidToken", "it names no account"))
     return did
+
+
+def session_of(text: str) -> Session:
+    """The session in a text that the SDK exported. Raises AuthenticationError when it is none."""
+    from atproto import Session
+
+    try:
+        session = Session.decode(text)
+        subject(session.access_jwt)
+    except (ValueError, TypeError, IndexError) as error:
+        # Never the text itself: it may be most of a session.
+        raise pds_error(Failure("session", None, "InvalidToken", "not a session")) from error
+    return session

@@ -22,10 +22,24 @@ _SCHEME = re.compile(r"(?:https?|ftps|sftp|scp|s3|gs|hf|file)://[^\s\x00-\x1f]*"
 # Nothing before the first slash that could be, or expand to, a scheme.
 _PATH = re.compile(r"(?:\.{0,2}/[^\x00-\x1f]*|(?!-)[^:\s\x00-\x1f\\][^:\x00-\x1f]*)")
 
+# How a dataset shows its samples, and where atdata keeps that.
+_VIEWS = {"as_type": "_output_lens", "filter": "_filter_fn", "map": "_map_fn"}
+
 
 def shard_urls(dataset: Dataset[Any]) -> list[str]:
-    """The shards of a dataset: the pattern it was made from, else every shard of its source."""
+    """The shards of a dataset: the patterns it was made from, else every shard of its source.
+
+    Raises ValueError for one that is a view of others: its samples are not what the shards hold.
+    """
+    made = [name for name, attribute in _VIEWS.items() if vars(dataset).get(attribute) is not None]
+    if made:
+        raise ValueError(
+            f"the dataset is a view ({', '.join(made)}), and a record says what the shards hold: "
+            "publish the dataset it was made from"
+        )
     source = getattr(dataset, "source", None)
+    if isinstance(source, ShardPatterns):
+        return list(source.urls)
     if source is None or getattr(source, "url", None) == dataset.url:
         return [dataset.url]
     return list(dataset.list_shards()) or [dataset.url]

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict
+
+from atdata_client._frames import Columns, Row
+from atdata_client._highlights import Highlight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,53 +60,62 @@ class SchemaLink:
 
 
 @dataclass(frozen=True, slots=True)
-class ByteSlice:
-    """A part of a text, counted in bytes of UTF-8; its end is not included."""
+class Label:
+    """What the labeler `src` says of a record or its author (`uri`), and when."""
 
-    byte_start: int
-    byte_end: int
-
-    @classmethod
-    def from_json(cls, value: JsonObject) -> Self:
-        """From `app.bsky.atdata.defs#byteSlice`."""
-        return cls(value["byteStart"], value["byteEnd"])
-
-
-@dataclass(frozen=True, slots=True)
-class Highlight:
-    """The name of a dataset (`field` is `name`) or an excerpt of its description, and what of it
-    was searched for.
-    """
-
-    field: str
-    text: str
-    slices: tuple[ByteSlice, ...]
+    src: str
+    uri: str
+    val: str
+    cts: datetime
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
-        """From `app.bsky.atdata.defs#highlight`."""
-        slices = tuple(ByteSlice.from_json(one) for one in value["slices"])
-        return cls(value["field"], value["text"], slices)
+        """From `app.bsky.atdata.defs#label`."""
+        return cls(value["src"], value["uri"], value["val"], datetime.fromisoformat(value["cts"]))
 
-    @property
-    def parts(self) -> tuple[tuple[str, bool], ...]:
-        """The text in parts, each with whether it was searched for."""
-        whole, at, parts = self.text.encode(), 0, []
-        for one in self.slices:
-            parts.append((whole[at : one.byte_start], False))
-            parts.append((whole[one.byte_start : one.byte_end], True))
-            at = one.byte_end
-        parts.append((whole[at:], False))
-        return tuple((part.decode(errors="replace"), found) for part, found in parts if part)
+
+class _Beside(TypedDict):
+    translation: dict[str, Any] | None
+    labels: tuple[Label, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetView:
+class DatasetView(Row):
     """A dataset in the index; `record` is what its author wrote, in JSON form.
 
-    `lens_path` (AT-URIs, none when it has that schema itself) is there when `viewable_as` was
-    asked for, and `highlights` when they were.
+    A record of another namespace has a `translation` where nothing is lost by it; `labels` are what
+    the labelers say that the index follows. `lens_path` (AT-URIs, none when it has that schema
+    itself) is there when `viewable_as` was asked for, and `highlights` when they were.
     """
+
+    COLUMNS: ClassVar[Columns] = {
+        "uri": "text",
+        "cid": "text",
+        "name": "text",
+        "description": "text",
+        "author.did": "text",
+        "author.handle": "text",
+        "schema.uri": "text",
+        "schema.name": "text",
+        "schema.version": "text",
+        "tags": "texts",
+        "license": "text",
+        "urls": "texts",
+        "samples": "integer",
+        "bytes": "integer",
+        "created_at": "moment",
+        "indexed_at": "moment",
+        "lens_path": "texts",
+    }
+    SHOWN: ClassVar[tuple[str, ...]] = (
+        "name",
+        "author.handle",
+        "schema.name",
+        "tags",
+        "license",
+        "samples",
+        "uri",
+    )
 
     uri: str
     cid: str
@@ -113,6 +125,8 @@ class DatasetView:
     indexed_at: datetime
     lens_path: tuple[str, ...] | None = None
     highlights: tuple[Highlight, ...] | None = None
+    translation: dict[str, Any] | None = None
+    labels: tuple[Label, ...] | None = None
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
@@ -125,68 +139,146 @@ class DatasetView:
             datetime.fromisoformat(value["indexedAt"]),
             None if path is None else tuple(path),
             None if highlights is None else tuple(map(Highlight.from_json, highlights)),
+            **_beside(value),
         )
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        """The record in the words of `app.bsky.atdata`, as far as it can be said in them."""
+        return self.record if self.translation is None else self.translation
 
     @property
     def name(self) -> str:
         """The name its author gave it."""
-        return str(self.record.get("name", ""))
+        return str(self._said.get("name", ""))
 
     @property
     def description(self) -> str | None:
         """What its author says about it, None when nothing."""
-        return self.record.get("description") or None
+        return self._said.get("description") or None
 
     @property
     def tags(self) -> tuple[str, ...]:
         """Its tags, as written."""
-        return tuple(self.record.get("tags") or ())
+        return tuple(self._said.get("tags") or ())
 
     @property
     def urls(self) -> tuple[str, ...]:
         """Its shards, in WebDataset brace notation. Somebody else's words: look before opening."""
-        return tuple(self.record.get("urls") or ())
+        return tuple(self._said.get("urls") or ())
 
     @property
     def license(self) -> str | None:
         """Its license, an SPDX identifier where the author kept to them."""
-        return self.record.get("license") or None
+        return self._said.get("license") or None
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples its author says it has."""
+        return _count(self._said.get("size"), "samples")
+
+    @property
+    def bytes(self) -> int | None:
+        """How many bytes its author says its shards have."""
+        return _count(self._said.get("size"), "bytes")
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When its author says it was made, None where that is no moment."""
+        return _moment(self._said.get("createdAt"))
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaView:
+class SchemaView(Row):
     """A schema in the index; `record` is what its author wrote, in JSON form."""
+
+    COLUMNS: ClassVar[Columns] = {
+        "uri": "text",
+        "cid": "text",
+        "name": "text",
+        "version": "text",
+        "description": "text",
+        "author.did": "text",
+        "author.handle": "text",
+        "field_names": "texts",
+        "created_at": "moment",
+        "indexed_at": "moment",
+    }
+    SHOWN: ClassVar[tuple[str, ...]] = ("name", "version", "author.handle", "field_names", "uri")
 
     uri: str
     cid: str
     author: Author
     record: dict[str, Any]
     indexed_at: datetime
+    translation: dict[str, Any] | None = None
+    labels: tuple[Label, ...] | None = None
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
         """From `app.bsky.atdata.defs#schemaView`."""
-        return cls(*_head(value), datetime.fromisoformat(value["indexedAt"]))
+        return cls(*_head(value), datetime.fromisoformat(value["indexedAt"]), **_beside(value))
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        """The record in the words of `app.bsky.atdata`, as far as it can be said in them."""
+        return self.record if self.translation is None else self.translation
 
     @property
     def name(self) -> str:
         """The name of the sample type."""
-        return str(self.record.get("name", ""))
+        return str(self._said.get("name", ""))
 
     @property
     def version(self) -> str:
         """The semantic version of the schema."""
-        return str(self.record.get("version", ""))
+        return str(self._said.get("version", ""))
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """The names of its fields, in order."""
+        fields = self._said.get("fields")
+        found = fields if isinstance(fields, list) else ()
+        return tuple(str(one["name"]) for one in found if isinstance(one, dict) and "name" in one)
 
     @property
     def description(self) -> str | None:
         """What its author says about it, None when nothing."""
-        return self.record.get("description") or None
+        return self._said.get("description") or None
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When its author says it was made, None where that is no moment."""
+        return _moment(self._said.get("createdAt"))
 
 
 @dataclass(frozen=True, slots=True)
-class LensView:
+class LensView(Row):
     """A lens in the index; `record` is what its author wrote. Its code is text, never run."""
+
+    COLUMNS: ClassVar[Columns] = {
+        "uri": "text",
+        "cid": "text",
+        "name": "text",
+        "description": "text",
+        "author.did": "text",
+        "author.handle": "text",
+        "source.uri": "text",
+        "source.name": "text",
+        "source.version": "text",
+        "target.uri": "text",
+        "target.name": "text",
+        "target.version": "text",
+        "created_at": "moment",
+        "indexed_at": "moment",
+    }
+    SHOWN: ClassVar[tuple[str, ...]] = (
+        "name",
+        "source.name",
+        "target.name",
+        "author.handle",
+        "uri",
+    )
 
     uri: str
     cid: str
@@ -195,63 +287,58 @@ class LensView:
     source: SchemaLink
     target: SchemaLink
     indexed_at: datetime
+    translation: dict[str, Any] | None = None
+    labels: tuple[Label, ...] | None = None
 
     @classmethod
     def from_json(cls, value: JsonObject) -> Self:
         """From `app.bsky.atdata.defs#lensView`."""
         ends = (SchemaLink.from_json(value["source"]), SchemaLink.from_json(value["target"]))
-        return cls(*_head(value), *ends, datetime.fromisoformat(value["indexedAt"]))
+        indexed = datetime.fromisoformat(value["indexedAt"])
+        return cls(*_head(value), *ends, indexed, **_beside(value))
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        """The record in the words of `app.bsky.atdata`, as far as it can be said in them."""
+        return self.record if self.translation is None else self.translation
 
     @property
     def name(self) -> str:
         """The name its author gave it."""
-        return str(self.record.get("name", ""))
+        return str(self._said.get("name", ""))
 
     @property
     def description(self) -> str | None:
         """What its author says about it, None when nothing."""
-        return self.record.get("description") or None
+        return self._said.get("description") or None
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When its author says it was made, None where that is no moment."""
+        return _moment(self._said.get("createdAt"))
 
 
 @dataclass(frozen=True, slots=True)
-class TagCount:
-    """A tag, and how many datasets carry it."""
-
-    tag: str
-    count: int
-
-    @classmethod
-    def from_json(cls, value: JsonObject) -> Self:
-        """From `app.bsky.atdata.defs#tagCount`."""
-        return cls(value["tag"], value["count"])
-
-
-@dataclass(frozen=True, slots=True)
-class Suggestion:
-    """Something to search for: a `dataset`, `tag`, `author` or `schema` (`kind`).
-
-    `text` is for people; `value` an AT-URI, a tag or a DID; `count` how many datasets it leads to.
-    """
-
-    kind: str
-    text: str
-    value: str
-    count: int | None = None
-
-    @classmethod
-    def from_json(cls, value: JsonObject) -> Self:
-        """From `app.bsky.atdata.defs#suggestion`."""
-        return cls(value["kind"], value["text"], value["value"], value.get("count"))
-
-
-@dataclass(frozen=True, slots=True)
-class RecordStatus:
+class RecordStatus(Row):
     """Why a record is, or is not, in the index.
 
     `status` is `indexed`, `quarantined` (`rule`, `path` and `reason` say what it breaks),
     `deferred` (`rule` and `reason` say which limit of its account it exceeds), `hidden`
     (`account_status` says why), `deleted` or `unseen`.
     """
+
+    COLUMNS: ClassVar[Columns] = {
+        "uri": "text",
+        "status": "text",
+        "cid": "text",
+        "rev": "text",
+        "rule": "text",
+        "path": "text",
+        "reason": "text",
+        "account_status": "text",
+        "indexed_at": "moment",
+    }
+    SHOWN: ClassVar[tuple[str, ...]] = ("status", "rule", "path", "reason", "uri")
 
     uri: str
     status: str
@@ -280,54 +367,6 @@ class RecordStatus:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many records and accounts an index holds, and how many records it set aside."""
-
-    datasets: int
-    schemas: int
-    lenses: int
-    accounts: int
-    quarantined: int
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A stream an index reads; `lag_ms` is the age of the newest event when it was read."""
-
-    name: str
-    connected: bool
-    cursor: int | None = None
-    lag_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceDescription:
-    """What an index holds and how far it has read; `pending` changes are not yet searchable."""
-
-    version: str
-    collections: tuple[str, ...]
-    counts: Counts
-    sources: tuple[Source, ...]
-    seq: int
-    pending: int
-
-    @classmethod
-    def from_json(cls, value: JsonObject) -> Self:
-        """From the answer of `app.bsky.atdata.describeService`."""
-        return cls(
-            version=value["version"],
-            collections=tuple(value["collections"]),
-            counts=Counts(**{field.name: value["counts"][field.name] for field in fields(Counts)}),
-            sources=tuple(
-                Source(item["name"], item["connected"], item.get("cursor"), item.get("lagMs"))
-                for item in value["sources"]
-            ),
-            seq=value["index"]["seq"],
-            pending=value["index"]["pending"],
-        )
-
-
 type View = DatasetView | SchemaView | LensView
 
 
@@ -348,6 +387,29 @@ def _head(value: JsonObject) -> tuple[str, str, Author, dict[str, Any]]:
     if not isinstance(record, dict):
         raise TypeError("record is not an object")
     return value["uri"], value["cid"], Author.from_json(value["author"]), record
+
+
+def _beside(value: JsonObject) -> _Beside:
+    """What a view of any kind may have beside its record."""
+    labels = value.get("labels")
+    return {
+        "translation": value.get("translation"),
+        "labels": None if labels is None else tuple(map(Label.from_json, labels)),
+    }
+
+
+def _moment(text: object) -> datetime | None:
+    from atdata_schemas.syntax import parse_datetime
+
+    try:
+        return parse_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _count(size: object, unit: str) -> int | None:
+    count = size.get(unit) if isinstance(size, dict) else None
+    return count if isinstance(count, int) else None
 
 
 def _camel(name: str) -> str:

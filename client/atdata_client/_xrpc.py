@@ -5,19 +5,64 @@ Owns nothing else. Which error class a failure becomes is its caller's to say.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from atdata_client._http import Http, UnreachableError
+from atdata_client._http import AsyncHttp, Http, UnreachableError
 from atdata_client.errors import Failure, XrpcError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from atdata_client._http import Answer
+
 MAX_WAIT_SECONDS = 30.0
 """A longer `Retry-After` is the caller's business: the error is raised at once."""
 
 
-class XrpcReader:
+class _Pauses(TypedDict):
+    timeout: float
+    wait_initial: float
+    wait_max: float
+    wait_jitter: float
+
+
+_PAUSES: _Pauses = {
+    "timeout": 2 * MAX_WAIT_SECONDS,
+    "wait_initial": 0.1,
+    "wait_max": 5.0,
+    "wait_jitter": 0.1,
+}
+
+
+class Service:
+    """The service at `url`, and what its answers mean; `to_error` makes the error of a failure."""
+
+    def __init__(self, url: str, to_error: Callable[[Failure], XrpcError]) -> None:
+        self.url = url.rstrip("/")
+        self._to_error = to_error
+
+    def unexpected(self, message: str, status: int | None = 200) -> XrpcError:
+        """The error of an answer that is not the one the query promises, for callers to raise."""
+        return self._to_error(Failure(self.url, status, "UnexpectedResponse", message))
+
+    def _address(self, nsid: str) -> str:
+        return f"{self.url}/xrpc/{nsid}"
+
+    def _unreachable(self, error: UnreachableError) -> XrpcError:
+        return self._to_error(Failure(self.url, None, "Unreachable", str(error)))
+
+    def _object(self, answer: Answer) -> dict[str, Any]:
+        body = answer.json_object()
+        if answer.status == 200 and body is not None:
+            return body
+        if answer.status == 200 or body is None or "error" not in body:
+            name, words = "UnexpectedResponse", f"HTTP {answer.status}, and no XRPC body"
+        else:
+            name, words = str(body["error"]), str(body.get("message", ""))
+        raise self._to_error(Failure(self.url, answer.status, name, words, answer.retry_after))
+
+
+class XrpcReader(Service):
     """Sends queries to the service at `url`; `to_error` makes the error of a failure.
 
     Tries up to `attempts` times, with growing pauses, when the service cannot be reached or
@@ -33,49 +78,61 @@ class XrpcReader:
         timeout: float,
         attempts: int,
     ) -> None:
-        self.url = url.rstrip("/")
-        self._to_error = to_error
+        super().__init__(url, to_error)
         self._attempts = attempts
         self._http = Http(timeout=timeout)
 
     def query(self, nsid: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """The JSON object that query `nsid` answers with. Raises what `to_error` makes."""
-        import stamina
+        from stamina import RetryingCaller
 
-        pairs = list(params)
-        for attempt in stamina.retry_context(
-            on=_wait,
-            attempts=self._attempts,
-            timeout=2 * MAX_WAIT_SECONDS,
-            wait_initial=0.1,
-            wait_max=5.0,
-            wait_jitter=0.1,
-        ):
-            with attempt:
-                return self._once(nsid, pairs)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        retrying = RetryingCaller(attempts=self._attempts, **_PAUSES).on(_wait)
+        return retrying(self._once, nsid, list(params))
 
     def close(self) -> None:
         """Close the connections; the next query opens new ones."""
         self._http.close()
 
-    def unexpected(self, message: str, status: int | None = 200) -> XrpcError:
-        """The error of an answer that is not the one the query promises, for callers to raise."""
-        return self._to_error(Failure(self.url, status, "UnexpectedResponse", message))
-
     def _once(self, nsid: str, params: list[tuple[str, str]]) -> dict[str, Any]:
         try:
-            answer = self._http.get(f"{self.url}/xrpc/{nsid}", params)
+            answer = self._http.get(self._address(nsid), params)
         except UnreachableError as error:
-            raise self._to_error(Failure(self.url, None, "Unreachable", str(error))) from error
-        body = answer.json_object()
-        if answer.status == 200 and body is not None:
-            return body
-        if answer.status == 200 or body is None or "error" not in body:
-            name, words = "UnexpectedResponse", f"HTTP {answer.status}, and no XRPC body"
-        else:
-            name, words = str(body["error"]), str(body.get("message", ""))
-        raise self._to_error(Failure(self.url, answer.status, name, words, answer.retry_after))
+            raise self._unreachable(error) from error
+        return self._object(answer)
+
+
+class AsyncXrpcReader(Service):
+    """What `XrpcReader` is, for programs that wait for many things at once."""
+
+    def __init__(
+        self,
+        url: str,
+        to_error: Callable[[Failure], XrpcError],
+        *,
+        timeout: float,
+        attempts: int,
+    ) -> None:
+        super().__init__(url, to_error)
+        self._attempts = attempts
+        self._http = AsyncHttp(timeout=timeout)
+
+    async def query(self, nsid: str, params: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+        """The JSON object that query `nsid` answers with. Raises what `to_error` makes."""
+        from stamina import AsyncRetryingCaller
+
+        retrying = AsyncRetryingCaller(attempts=self._attempts, **_PAUSES).on(_wait)
+        return await retrying(self._once, nsid, list(params))
+
+    async def close(self) -> None:
+        """Close the connections; the next query opens new ones."""
+        await self._http.close()
+
+    async def _once(self, nsid: str, params: list[tuple[str, str]]) -> dict[str, Any]:
+        try:
+            answer = await self._http.get(self._address(nsid), params)
+        except UnreachableError as error:
+            raise self._unreachable(error) from error
+        return self._object(answer)
 
 
 def _wait(error: Exception) -> bool | float:

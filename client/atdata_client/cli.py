@@ -4,27 +4,28 @@ What the user can mend ends in one line on stderr and an exit code, never in a t
 are tables on a terminal and JSON elsewhere, one object a line.
 """
 
-import json
-import os
 import sys
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable
 from importlib import import_module
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console, RenderableType
 from typer.core import TyperGroup
 
+from atdata_client import _cli_account as account
+from atdata_client import _cli_find as finding
+from atdata_client import _cli_mcp as models
 from atdata_client import _cli_publish as publishing
-from atdata_client._types import View, as_json
+from atdata_client._cli_shared import AsJson, Index, answer
 from atdata_client.errors import (
     AtdataClientError,
     AuthenticationError,
     IndexClientError,
     XrpcError,
 )
-from atdata_client.index import DEFAULT_URL, IndexClient
-from atdata_client.tables import dataset_table, plain, status_table, view_table
+from atdata_client.index import IndexClient
+from atdata_client.tables import plain, status_table
 
 EXIT_CODES = """
 Exit codes: 0 done; 1 refused or not there (the record, the login, what was to be published);
@@ -40,26 +41,13 @@ SERVER_COMMANDS = {
     "verify": ("atdata_api.operator:verify", "Check records, search index and some repos."),
     "rebuild": ("atdata_api.operator:rebuild", "Make the search index anew from the database."),
     "backup": ("atdata_api.operator:backup", "Copy the database to a new folder."),
+    "export": ("atdata_api.operator:export", "Export the index as Parquet files."),
     "restore": ("atdata_api.operator:restore", "Put the database of a backup in place."),
+    "takedown": ("atdata_api.operator:takedown", "Hide a record or an account, or list these."),
 }
 """Commands of the server: what to call with the arguments that follow, and the help."""
 
 _OURS = frozenset({"atdata_api", "atdata_client", "atdata_indexer", "atdata_schemas"})
-
-Index = Annotated[
-    str | None,
-    typer.Option(
-        "--index",
-        metavar="URL",
-        envvar="ATDATA_APPVIEW_URL",
-        help=f"Address of the index.  [default: {DEFAULT_URL}]",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[
-    bool | None,
-    typer.Option("--json/--table", help="JSON or a table.  [default: a table on a terminal]"),
-]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,7 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     from stamina.instrumentation import set_on_retry_hooks
 
     set_on_retry_hooks(())  # they would log into what is printed
-    build()(args=argv, prog_name="atdata-appview")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _told(warnings.showwarning)
+        build()(args=argv, prog_name="atdata-appview")
 
 
 def build() -> typer.Typer:
@@ -80,14 +71,13 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_options)
-    for command in (search, show, status):
+    for command in (finding.search, finding.show, status):
         app.command()(command)
-    publish = typer.Typer(
-        help=publishing.__doc__, no_args_is_help=True, cls=_Group, rich_markup_mode=None
-    )
-    for command in publishing.COMMANDS:
-        publish.command()(command)
-    app.add_typer(publish, name="publish")
+    app.add_typer(_group("Ways through lenses.", finding.path), name="lens")
+    app.add_typer(_group(publishing.__doc__, *publishing.COMMANDS), name="publish")
+    for command in account.COMMANDS:
+        app.command()(command)
+    app.command()(models.mcp)
     for name, (target, text) in SERVER_COMMANDS.items():
         settings = {"ignore_unknown_options": True, "allow_extra_args": True}
         passed_on = app.command(
@@ -100,57 +90,11 @@ def build() -> typer.Typer:
     return app
 
 
-def search(
-    words: Annotated[list[str] | None, typer.Argument(help="Words the dataset has.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag it carries; repeatable.")] = None,
-    schema: Annotated[str | None, typer.Option(metavar="AT-URI", help="Of this schema.")] = None,
-    author: Annotated[str | None, typer.Option(help="By this handle or DID.")] = None,
-    sort: Annotated[
-        Literal["relevance", "newest", "oldest"] | None, typer.Option(help="Order.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 25,
-    as_json: AsJson = None,
-    index: Index = None,
-) -> None:
-    """Find datasets that have all these words and tags."""
-    with IndexClient(index) as client:
-        found = client.search_datasets(
-            " ".join(words or ()) or None,
-            tags=tag or (),
-            schema=schema,
-            author=author,
-            sort=sort,
-            limit=limit,
-        )
-        views = list(found)
-    more = "+" if found.total_is_bound else ""
-    title = f"{len(views)} of {found.total}{more} datasets" if views else "no dataset found"
-    _answer(views, as_json, lambda: dataset_table(views, title=title) if views else title)
-
-
-def show(
-    uri: Annotated[str, typer.Argument(metavar="AT-URI", help="A dataset, schema or lens.")],
-    as_json: AsJson = None,
-    index: Index = None,
-) -> None:
-    """Show one dataset, schema or lens of the index."""
-    from atdata_schemas.records import KINDS
-    from atdata_schemas.syntax import AtUri
-
-    try:
-        kind = KINDS.get(AtUri.parse(uri).collection)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    with IndexClient(index) as client:
-        getters: dict[str, Callable[[str], View]] = {
-            "dataset": client.get_dataset,
-            "schema": client.get_schema,
-            "lens": client.get_lens,
-        }
-        if kind is None:
-            raise typer.BadParameter(f"not a record of {', '.join(KINDS)}")
-        view = getters[kind](uri)
-    _answer([view], as_json, lambda: view_table(view))
+def _group(text: str | None, *commands: Callable[..., None]) -> typer.Typer:
+    group = typer.Typer(help=text, no_args_is_help=True, cls=_Group, rich_markup_mode=None)
+    for command in commands:
+        group.command()(command)
+    return group
 
 
 def status(
@@ -169,7 +113,7 @@ def status(
         raise typer.Exit(_call_server("status", "atdata_api.operator:status", shape))
     with IndexClient(index) as client:
         found = client.record_status(uri)
-    _answer([found], as_json, lambda: status_table(found))
+    answer([found], as_json, lambda: status_table(found))
     if found.status != "indexed":
         raise typer.Exit(1)
 
@@ -216,6 +160,8 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
+            if ctx.invoked_subcommand == "mcp":
+                _refuse_missing_part(f"{ctx.command_path} mcp", error, "mcp")
             _refuse_missing_part(ctx.command_path, error, "atdata")
         except XrpcError as error:
             said = f"{error.error}: {error.message}" if error.message else error.error
@@ -224,8 +170,8 @@ class _Group(TyperGroup):
                 said = f"{error.service}: {said}"
             _complain(said)
             raise typer.Exit(3 if unreachable else 1) from error
-        except (AtdataClientError, ValueError, NotImplementedError) as error:
-            if ctx.invoked_subcommand in SERVER_COMMANDS:
+        except (AtdataClientError, ValueError, NotImplementedError, OSError) as error:
+            if ctx.invoked_subcommand in SERVER_COMMANDS or isinstance(error, BrokenPipeError):
                 raise
             _complain(str(error))
             raise typer.Exit(1) from error
@@ -242,21 +188,17 @@ def _refuse_missing_part(command: str, error: ModuleNotFoundError, extra: str) -
     raise typer.Exit(2) from error
 
 
+def _told(show: Callable[..., None]) -> Callable[..., None]:
+    """Shows the warnings that are for users, as of a license, without the place in the code."""
+
+    def tell(message: Warning | str, category: type[Warning], *more: Any) -> None:
+        if category is UserWarning:
+            _complain(f"warning: {message}")
+        else:
+            show(message, category, *more)
+
+    return tell
+
+
 def _complain(message: str) -> None:
     print(plain(message).plain, file=sys.stderr)
-
-
-def _answer(
-    values: Iterable[object], wants_json: bool | None, table: Callable[[], RenderableType]
-) -> None:
-    if wants_json is None:
-        wants_json = not sys.stdout.isatty()
-    if not wants_json:
-        Console(width=None if sys.stdout.isatty() else _width()).print(table())
-        return
-    for value in values:
-        print(json.dumps(as_json(value)))
-
-
-def _width() -> int:
-    return int(os.environ.get("COLUMNS") or 120)

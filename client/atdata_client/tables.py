@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from atdata_client._frames import CONTROL
 from atdata_client._types import DatasetView, LensView, SchemaLink, SchemaView
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.table import Table
     from rich.text import Text
 
+    from atdata_client._links import LensPaths
     from atdata_client._types import RecordStatus, View
-
-# Escape sequences, and the marks that turn the direction of text around (Trojan Source).
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(text: str) -> Text:
     """`text` with no markup read in it and no control characters left."""
     from rich.text import Text
 
-    return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+    return Text(CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def dataset_table(views: Iterable[DatasetView], *, title: str | None = None) -> Table:
@@ -72,12 +70,12 @@ def view_table(view: View) -> Table:
         ("uri", view.uri),
         ("cid", view.cid),
     ]
-    return _pairs(rows)
+    return pairs_table(rows)
 
 
 def status_table(status: RecordStatus) -> Table:
     """Why a record is, or is not, in the index."""
-    return _pairs(
+    return pairs_table(
         [
             ("uri", status.uri),
             ("status", status.status),
@@ -90,6 +88,61 @@ def status_table(status: RecordStatus) -> Table:
             ("indexed", status.indexed_at.isoformat(sep=" ") if status.indexed_at else ""),
         ]
     )
+
+
+def pairs_table(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names, and what there is to say of each."""
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for heading, text in rows:
+        if text:
+            table.add_row(heading, plain(text))
+    return table
+
+
+def paths_table(found: LensPaths) -> Table | str:
+    """Ways through lenses, one a row: the schemas over the lenses between them."""
+    from rich.table import Table
+
+    if not found.paths:
+        return "no way found"
+    table = Table(title_justify="left", show_lines=True)
+    table.add_column("lenses", justify="right")
+    table.add_column("way", overflow="fold")
+    for path in found.paths:
+        steps = [
+            f"{link(lens.source)} → {link(lens.target)}: {lens.name} {lens.uri}"
+            for lens in path.lenses
+        ]
+        table.add_row(str(path.length), plain("\n".join(steps) or "the same schema"))
+    if found.cut:
+        table.caption = "there may be more"
+    return table
+
+
+def own_table(records: Iterable[Mapping[str, Any]]) -> Table:
+    """Records of one's own, one a row; with their status in the index where it is known."""
+    from rich.table import Table
+
+    from atdata_schemas.records import KINDS
+
+    rows = list(records)
+    table = Table()
+    table.add_column("kind")
+    for heading in ("name", "uri"):
+        table.add_column(heading, overflow="fold")
+    with_status = any("status" in record for record in rows)
+    if with_status:
+        table.add_column("status")
+    for record in rows:
+        version = f" {record['version']}" if "version" in record else ""
+        name = f"{record.get('name', '')}{version}"
+        cells = [KINDS.get(record["$type"], "?"), name, record["uri"]]
+        table.add_row(*map(plain, cells + [str(record.get("status"))] * with_status))
+    return table
 
 
 def link(schema: SchemaLink) -> str:
@@ -128,15 +181,3 @@ def _fields(record: dict[str, Any]) -> Iterable[str]:
 
 def _size(size: dict[str, Any]) -> str:
     return ", ".join(f"{size[unit]:,} {unit}" for unit in ("samples", "bytes") if unit in size)
-
-
-def _pairs(rows: Iterable[tuple[str, str]]) -> Table:
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, padding=(0, 1))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for heading, text in rows:
-        if text:
-            table.add_row(heading, plain(text))
-    return table
