@@ -120,9 +120,9 @@ format: .venv ## let ruff fix and format
 reference: .venv ## make docs/queries.md from the lexicons
 	@$(BIN)/python -m atdata_api.reference > docs/queries.md
 
-BENCHMARKS := firehose ingest freshness backfill dependents search load
+BENCHMARKS := firehose ingest freshness backfill dependents search load client
 
-bench: .venv ## measure reading, ingest, freshness, backfill, search and load, each on a small scale
+bench: .venv ## measure reading, ingest, freshness, backfill, search, load and the client, each on a small scale
 	@set -eu; for name in $(BENCHMARKS); do \
 		echo "--- $$name"; $(BIN)/python -m benchmarks.$$name --small $(ARGS); \
 	done

@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 
 from atdata_indexer.jetstream import Version
 from atdata_indexer.repo import read_record, read_roots
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 from atdata_schemas.syntax import cid_text, format_micros
 from tests.signed import START_US, frame
 
@@ -74,7 +74,7 @@ class JetstreamServer:
     @property
     def last(self) -> int:
         """The cursor of the newest event that a client of ours is sent."""
-        sent = {_FILTERS[self.version]: list(KINDS)}
+        sent = {_FILTERS[self.version]: list(COLLECTIONS)}
         numbers = range(len(self.log))
         delivered = (n for n in numbers if self._message(n, sent) is not None)
         return self.position(max(delivered, default=-1))
@@ -252,7 +252,7 @@ def heard(one: bytes) -> Sequence[Heard]:
 def _op(rev: str, op: Mapping[str, Any], blocks: Mapping[bytes, bytes]) -> dict[str, Any]:
     collection, _, rkey = op["path"].partition("/")
     said = {"rev": rev, "operation": op["action"], "collection": collection, "rkey": rkey}
-    if op["cid"] is not None and collection in KINDS:
+    if op["cid"] is not None and collection in COLLECTIONS:
         said |= {"cid": cid_text(op["cid"]), "record": read_record(blocks[op["cid"]])}
     return said
 

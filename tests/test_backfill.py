@@ -320,7 +320,7 @@ async def test_a_repo_that_cannot_be_read_for_any_reason_holds_nothing_up(
     world = World({host: [author]})
     failed: list[bytes] = []
 
-    def unforeseen(car: bytes, did: str, key: str | None) -> Snapshot:
+    def unforeseen(car: bytes, *_: object) -> Snapshot:
         failed.append(car)
         raise LookupError("nobody thought of this")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import postgres
+from tests import real_pds
 from tests.appview import PATIENCE_S
 from tests.conftest import require
 
@@ -68,6 +69,24 @@ def test_backfill_ends_with_its_figures_and_misses_nothing() -> None:
     assert figures["missing"] == 0
     assert figures["killed"] >= 3
     assert figures["expected"] > 60
+
+
+def test_the_client_ends_with_its_figures_and_finds_what_listing_finds() -> None:
+    reason = real_pds.missing()
+    require(reason is None, str(reason))
+    few = ("--authors", "2", "--datasets", "5", "--rounds", "1", "--imports", "3")
+    figures = figures_of("client", *few)
+    assert list(figures) == [
+        "import_ms",
+        "python_ms",
+        "thin_install_mb",
+        "search_ms",
+        "listrecords_ms",
+        "ratio",
+    ]
+    assert 0 < figures["python_ms"] < figures["import_ms"] < figures["python_ms"] + 60
+    assert 10 < figures["thin_install_mb"] < 100
+    assert figures["listrecords_ms"] > figures["search_ms"] > 0
 
 
 def test_the_throw_away_postgres_is_durable_and_leaves_nothing_behind() -> None:

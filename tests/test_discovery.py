@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 from benchmarks.hosts import Answer, Asked, Host, refusal
 from benchmarks.repos import Write
 from tests.appview import (
@@ -119,7 +119,7 @@ async def test_a_list_that_goes_in_circles_comes_to_an_end(tmp_path: Path) -> No
     async with world.indexed(tmp_path) as indexer:
         await indexer.backfill([world.urls[host]])
         assert found(indexer) == truth(some)
-    assert host.times(LIST) == 3 * len(KINDS)
+    assert host.times(LIST) == 3 * len(COLLECTIONS)
 
 
 async def test_an_empty_page_is_not_the_end_of_a_list(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ async def test_an_empty_page_is_not_the_end_of_a_list(tmp_path: Path) -> None:
     async with world.indexed(tmp_path) as indexer:
         await indexer.backfill([world.urls[host]])
         assert found(indexer) == truth(some)
-    assert len(emptied) == len(KINDS)
+    assert len(emptied) == len(COLLECTIONS)
 
 
 @pytest.mark.parametrize(
@@ -169,4 +169,5 @@ async def test_two_who_ask_at_once_ask_a_host_once(tmp_path: Path) -> None:
         url = world.urls[host]
         await asyncio.gather(indexer.backfill([url, url]), indexer.backfill([url]))
         assert found(indexer) == truth(some)
-    assert host.times(LIST) == len(KINDS) - 1 + 2, "one page of each other kind, two of datasets"
+    others = len(COLLECTIONS) - 1
+    assert host.times(LIST) == others + 2, "one page of each other kind, two of datasets"

@@ -77,7 +77,8 @@ def api(recorded_appview: AppView) -> Iterator[Api]:
 
 
 def test_every_query_is_served() -> None:
-    assert {f"{NS}.{name}" for name in QUESTIONS} == set(lexicons().queries())
+    own = {nsid for nsid in lexicons().queries() if nsid.startswith(f"{NS}.")}
+    assert {f"{NS}.{name}" for name in QUESTIONS} == own
 
 
 @pytest.mark.parametrize("name", sorted(QUESTIONS))

@@ -7,7 +7,8 @@ import pytest
 
 from atdata_schemas.errors import LexiconError, ValidationError
 from atdata_schemas.lexicon import Lexicons, decode_bytes, lexicons
-from tests.builders import DATASET, DID, LENS, RKEY, SCHEMA, SCHEMA_URI, dataset, lens, schema
+from atdata_schemas.records import COLLECTIONS
+from tests.builders import DATASET, DID, RKEY, SCHEMA, SCHEMA_URI, dataset, lens, schema
 from tests.fixtures.catalogue import as_bytes
 from tests.fixtures.faults import put_at
 
@@ -436,7 +437,7 @@ def test_what_the_validator_does_not_understand_is_refused_at_load(
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["procedure", "subscription", "params", "permission-set"])
+@pytest.mark.parametrize("kind", ["procedure", "params", "permission-set"])
 def test_a_kind_of_lexicon_this_project_does_not_serve_is_refused_at_load(kind: str) -> None:
     with pytest.raises(LexiconError, match=f"unknown type '{kind}'"):
         Lexicons([{"lexicon": 1, "id": "a.b.c", "defs": {"main": {"type": kind}}}])
@@ -469,13 +470,12 @@ def test_what_is_not_a_record_has_no_records() -> None:
         lexicons().check_record("app.bsky.atdata.getDataset", RKEY, {})
 
 
-def test_the_lexicons_that_ship_are_those_of_three_records_and_of_queries() -> None:
+def test_every_indexed_collection_has_a_lexicon_and_no_other() -> None:
     shipped = lexicons()
     records = [
         nsid for nsid in shipped.nsids if shipped.document(nsid)["defs"].get("main", {}).get("key")
     ]
-    assert records == [DATASET, LENS, SCHEMA]
-    assert {*records, *shipped.queries(), "app.bsky.atdata.defs"} == set(shipped.nsids)
+    assert records == sorted(COLLECTIONS)
 
 
 # --- parameters of a query ----------------------------------------------------------------------

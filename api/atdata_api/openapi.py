@@ -1,6 +1,6 @@
 """The OpenAPI document, made from the lexicons."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from atdata_schemas.lexicon import Definition, lexicons
@@ -15,9 +15,12 @@ _ERROR: Schema = {
 }
 
 
-def paths() -> Schema:
-    """The path of each query."""
-    return {f"/xrpc/{nsid}": {"get": _operation(nsid)} for nsid in lexicons().queries()}
+def paths(name: Callable[[str], str]) -> Schema:
+    """The path of each query, which goes by `name` here."""
+    return {
+        f"/xrpc/{name(nsid)}": {"get": _operation(nsid, name(nsid))}
+        for nsid in lexicons().queries()
+    }
 
 
 def components() -> Schema:
@@ -26,27 +29,27 @@ def components() -> Schema:
         _name(nsid, name): _schema(nsid, definition)
         for nsid in lexicons().nsids
         for name, definition in lexicons().document(nsid)["defs"].items()
-        if definition["type"] not in {"record", "query"}
+        if definition["type"] not in {"record", "query", "subscription"}
     }
 
 
-def _operation(nsid: str) -> Schema:
+def _operation(nsid: str, name: str) -> Schema:
     main = lexicons().document(nsid)["defs"]["main"]
     declared = main.get("parameters", {})
     required = declared.get("required", ())
     error = {"content": {"application/json": {"schema": {"$ref": f"{_PREFIX}XrpcError"}}}}
     return {
-        "operationId": nsid,
+        "operationId": name,
         "summary": main["description"],
         "parameters": [
             {
-                "name": name,
+                "name": parameter,
                 "in": "query",
-                "required": name in required,
+                "required": parameter in required,
                 "description": definition.get("description", ""),
                 "schema": _schema(nsid, definition),
             }
-            for name, definition in declared.get("properties", {}).items()
+            for parameter, definition in declared.get("properties", {}).items()
         ],
         "responses": {
             "200": {
@@ -56,6 +59,7 @@ def _operation(nsid: str) -> Schema:
                 },
             },
             "400": {"description": "The request breaks the lexicon.", **error},
+            "429": {"description": "Too many requests from one caller.", **error},
             "503": {"description": "The index cannot be read now.", **error},
             **(
                 {"404": {"description": "Not in the index.", **error}}

@@ -1,4 +1,4 @@
-"""The operator's commands: status, verify, rebuild, backup and restore.
+"""The operator's commands: status, verify, rebuild, backup, restore and takedown.
 
 Each asks the indexer that runs on the data directory, through its admin socket, or does the work
 itself when none runs. Exit codes: 0 done and sound; 1 `verify` found a difference; 2 bad settings
@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,12 +22,13 @@ from rich.text import Text
 from atdata_api.commands import read_settings
 from atdata_indexer import overview
 from atdata_indexer.admin_client import AdminClient
-from atdata_indexer.daemon import USER_AGENT
 from atdata_indexer.errors import IndexerError, IndexerUnavailable, StoreError
+from atdata_indexer.exports import Export
 from atdata_indexer.fetch import Fetcher
 from atdata_indexer.index import backup as backups
 from atdata_indexer.index.audit import Audit
 from atdata_indexer.index.backup import Manifest
+from atdata_indexer.index.moderation import Takedown
 from atdata_indexer.net import strangers_client
 from atdata_indexer.overview import Overview
 from atdata_indexer.sampling import Sample, compare
@@ -48,6 +49,10 @@ class _Keeper(Protocol):
     def sample(self, size: int) -> Sample: ...
     def rebuild(self) -> Rebuilt: ...
     def backup(self, folder: Path) -> Manifest: ...
+    def export(self) -> Export: ...
+    def take_down(self, named: str, reason: str) -> Takedown: ...
+    def put_back(self, named: str) -> Takedown: ...
+    def takedowns(self) -> Sequence[Takedown]: ...
 
 
 class _Stopped(Upkeep):
@@ -61,10 +66,16 @@ class _Stopped(Upkeep):
 
     async def _sample(self, size: int) -> Sample:
         settings = self.settings
-        client = strangers_client(USER_AGENT, allow_private=settings.allow_loopback)
+        client = strangers_client(settings.user_agent, allow_private=settings.allow_loopback)
         async with client:
             fetcher = Fetcher(client, repo_bytes=settings.repo_mb << 20)
-            return await compare(self.store, fetcher, size, verify=settings.verify == "full")
+            return await compare(
+                self.store,
+                fetcher,
+                size,
+                verify=settings.verify == "full",
+                collections=settings.collections,
+            )
 
 
 def status(argv: list[str]) -> int:
@@ -142,6 +153,21 @@ def backup(argv: list[str]) -> int:
     return _with_keeper(work)
 
 
+def export(argv: list[str]) -> int:
+    """Export the index as Parquet files, which the API offers at `/export/`."""
+    parser = command_parser("export", "Export the index as Parquet files, offered at /export/.")
+    arguments = parser.parse_args(argv)
+
+    def work(keeper: _Keeper) -> int:
+        made = keeper.export()
+        rows: _Rows = [("seq", made.seq), ("made at", made.made_at)]
+        rows += [(name, f"{one.rows} rows, {one.bytes} bytes") for name, one in made.files.items()]
+        say(arguments.as_json, asdict(made), rows)
+        return 0
+
+    return _with_keeper(work)
+
+
 def restore(argv: list[str]) -> int:
     """Put the database of a backup in place, under a new epoch."""
     parser = command_parser(
@@ -168,6 +194,41 @@ def restore(argv: list[str]) -> int:
         return 0
 
     return guarded(work)
+
+
+def takedown(argv: list[str]) -> int:
+    """Hide a record or an account, show it again, or list what is hidden."""
+    parser = command_parser(
+        "takedown", "Hide a record or an account everywhere; without one, list what is hidden."
+    )
+    parser.add_argument(
+        "subject", metavar="SUBJECT", nargs="?", help="at://… of a record, a DID or a handle"
+    )
+    parser.add_argument(
+        "--reason", default="", metavar="TEXT", help="why; getRecordStatus tells it"
+    )
+    parser.add_argument("--undo", action="store_true", help="show it again")
+    arguments = parser.parse_args(argv)
+    if arguments.undo and arguments.subject is None:
+        parser.error("--undo needs a SUBJECT")
+
+    def work(keeper: _Keeper) -> int:
+        if arguments.subject is None:
+            listed = keeper.takedowns()
+            rows: _Rows = [(one.subject, one.reason or "no reason given") for one in listed]
+            say(arguments.as_json, [asdict(one) for one in listed], rows)
+            return 0
+        if arguments.undo:
+            done = keeper.put_back(arguments.subject)
+        else:
+            done = keeper.take_down(arguments.subject, arguments.reason)
+        what = "put back" if arguments.undo else "taken down"
+        say(
+            arguments.as_json, asdict(done), [(what, done.subject), ("reason", done.reason or None)]
+        )
+        return 0
+
+    return _with_keeper(work)
 
 
 def _with_keeper(work: Callable[[_Keeper], int]) -> int:
@@ -222,7 +283,7 @@ def command_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def say(as_json: bool | None, value: object, rows: _Rows) -> None:
-    """Print one JSON object, or a table of what there is to say."""
+    """Print one JSON value, or a table of what there is to say."""
     if as_json is None:
         as_json = not sys.stdout.isatty()
     if as_json:

@@ -16,6 +16,11 @@ rule, and `IndexUnavailable` (503). Where the API runs apart from the indexer, `
 `describeService` answer `IndexerUnavailable` (503) while that is down.
 """
 
+_VIEWS = {
+    "Views": "app.bsky.atdata.defs",
+    "Views of science.alt.dataset": "science.alt.dataset.defs",
+}
+
 
 def reference() -> str:
     """The whole page."""
@@ -23,10 +28,12 @@ def reference() -> str:
     parts = [_HEAD]
     for nsid in found.queries():
         parts += _query(nsid, found.document(nsid)["defs"])
-    parts.append("## Views\n")
-    shared = found.document("app.bsky.atdata.defs")["defs"]
-    for name, definition in shared.items():
-        parts += _object(f"### {name}\n\n", definition)
+    for nsid in found.subscriptions():
+        parts += _query(nsid, found.document(nsid)["defs"])
+    for title, nsid in _VIEWS.items():
+        parts.append(f"## {title}\n")
+        for name, definition in found.document(nsid)["defs"].items():
+            parts += _object(f"### {name}\n\n", definition)
     return "\n".join(parts)
 
 
@@ -36,7 +43,8 @@ def _query(nsid: str, definitions: Mapping[str, Definition]) -> Iterator[str]:
     parameters = main.get("parameters", {})
     if parameters.get("properties"):
         yield _table("parameter", parameters)
-    yield from _object("Answers: ", main["output"]["schema"])
+    if "output" in main:
+        yield from _object("Answers: ", main["output"]["schema"])
     for name, definition in definitions.items():
         if name != "main":
             yield from _object(f"`{name}`: ", definition)

@@ -29,7 +29,7 @@ def handlers(reader: Reader) -> dict[str, Handler]:
 
 def _search(reader: Reader, kind: str, key: str, params: Params) -> str:
     page = reader.search(
-        _asked(kind, params),
+        asked(kind, params),
         sort=params.get("sort"),
         limit=params["limit"],
         cursor=params.get("cursor"),
@@ -40,7 +40,7 @@ def _search(reader: Reader, kind: str, key: str, params: Params) -> str:
     return join(_head(page), key, page.views)
 
 
-def _asked(kind: str, params: Params) -> Search:
+def asked(kind: str, params: Params) -> Search:
     """The search that the parameters say; each kind of record knows some of them."""
     get = params.get
     after, before = _moment(params, "createdAfter"), _moment(params, "createdBefore")

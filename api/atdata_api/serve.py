@@ -16,13 +16,11 @@ from prometheus_client import CollectorRegistry
 from starlette.concurrency import run_in_threadpool
 
 from atdata_api import metrics
-from atdata_api.app import create_app
-from atdata_api.protocol import Protocol
+from atdata_api.front import front
 from atdata_api.server import listen, on_signal, url_of
 from atdata_indexer import log
 from atdata_indexer.admin_client import AdminClient
 from atdata_indexer.errors import StoreError
-from atdata_indexer.http_server import Server
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.settings import Settings
 from atdata_indexer.upkeep import INDEX
@@ -97,21 +95,21 @@ def _work(settings: Settings, listener: socket.socket) -> None:
 async def answer(settings: Settings, listener: socket.socket) -> None:
     """Answer on a listening socket until SIGTERM or SIGINT, or until the parent process ends."""
     reader = Reader(settings.data_dir / INDEX)
-    app = create_app(reader, AdminClient(settings.data_dir))
-    server = Server(metrics.Measured(app, CollectorRegistry()), http=Protocol)
+    ledger = AdminClient(settings.data_dir)
+    async with front(settings, reader, ledger, CollectorRegistry()) as server:
 
-    def stop() -> None:
-        server.should_exit = True
+        def stop() -> None:
+            server.should_exit = True
 
-    on_signal(stop)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        asyncio.get_running_loop().add_reader(parent.sentinel, stop)
-    refreshing = asyncio.create_task(_refresh(reader))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        refreshing.cancel()
+        on_signal(stop)
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            asyncio.get_running_loop().add_reader(parent.sentinel, stop)
+        refreshing = asyncio.create_task(_refresh(reader))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            refreshing.cancel()
 
 
 async def _refresh(reader: Reader) -> None:

@@ -10,11 +10,9 @@ import structlog
 import uvicorn
 
 from atdata_api import metrics
-from atdata_api.app import create_app
-from atdata_api.protocol import Protocol
+from atdata_api.front import front
 from atdata_indexer.admin import admin_socket
 from atdata_indexer.daemon import Indexer
-from atdata_indexer.http_server import Server
 from atdata_indexer.ingest import wall_clock
 from atdata_indexer.settings import Settings
 from atdata_indexer.sources.configured import Line
@@ -51,17 +49,16 @@ class AppView:
                 admin_socket(settings.data_dir, indexer),
             ):
                 registry = metrics.of_indexer(indexer)
-                app = metrics.Measured(create_app(indexer.reader, indexer), registry)
-                server = Server(app, http=Protocol)
-                view = cls(indexer, server, url_of(listener))
-                serving = asyncio.create_task(view._serve(listener))
-                try:
-                    with metrics.serving(settings, registry):
-                        yield view, serving
-                finally:
-                    view.stop()
-                    with suppress(asyncio.CancelledError):
-                        await serving
+                async with front(settings, indexer.reader, indexer, registry) as server:
+                    view = cls(indexer, server, url_of(listener))
+                    serving = asyncio.create_task(view._serve(listener))
+                    try:
+                        with metrics.serving(settings, registry):
+                            yield view, serving
+                    finally:
+                        view.stop()
+                        with suppress(asyncio.CancelledError):
+                            await serving
 
     async def _serve(self, listener: socket.socket) -> None:
         indexing = asyncio.create_task(self.indexer.run())

@@ -1,5 +1,6 @@
 """describeService."""
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -8,23 +9,24 @@ from atdata_api.ledger import Ledger
 from atdata_api.xrpc import NS, Handler, Params
 from atdata_indexer.following import SourceStatus
 from atdata_indexer.index.reader import Reader
-from atdata_schemas.records import KINDS
 
 VERSION = version("atdata-appview")
 
 
-def handlers(reader: Reader, ledger: Ledger) -> dict[str, Handler]:
+def handlers(reader: Reader, ledger: Ledger, collections: Sequence[str]) -> dict[str, Handler]:
     """The queries of this family by NSID."""
     return {
-        f"{NS}.describeService": partial(_describe, reader, ledger),
+        f"{NS}.describeService": partial(_describe, reader, ledger, collections),
     }
 
 
-def _describe(reader: Reader, ledger: Ledger, params: Params) -> dict[str, Any]:
+def _describe(
+    reader: Reader, ledger: Ledger, collections: Sequence[str], params: Params
+) -> dict[str, Any]:
     counts = reader.counts()
     return {
         "version": VERSION,
-        "collections": list(KINDS),
+        "collections": list(collections),
         "counts": {
             "datasets": counts["dataset"],
             "schemas": counts["schema"],

@@ -5,13 +5,14 @@ lexicon says which parameters there are; one that is unknown, repeated, missing 
 refused before the handler runs.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import Scope
@@ -23,6 +24,8 @@ from atdata_schemas.errors import ValidationError
 from atdata_schemas.lexicon import lexicons
 
 NS = "app.bsky.atdata"
+ANSWER_S = 30.0
+"""How long an answer may take, the wait for its turn included."""
 
 type Params = Mapping[str, Any]
 type Handler = Callable[[Params], Mapping[str, Any] | str]
@@ -49,15 +52,19 @@ class _Route(Route):
         return match, found
 
 
-def add_query(app: FastAPI, nsid: str, handler: Handler) -> None:
-    """Serve `nsid` by `handler` at `/xrpc/<nsid>`."""
+def add_query(app: FastAPI, nsid: str, handler: Handler, name: str | None = None) -> None:
+    """Serve `nsid` by `handler` at `/xrpc/<nsid>`, or under another name."""
 
     async def endpoint(request: Request) -> Response:
         params = lexicons().parse_params(nsid, request.query_params.multi_items())
-        answer = await run_in_threadpool(handler, params)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                answer = await run_sync(handler, params, abandon_on_cancel=True)
+        except TimeoutError as error:
+            raise XrpcError(503, "Overloaded", "no answer in time; ask again later") from error
         return json_response(answer if isinstance(answer, str) else json.dumps(answer))
 
-    app.router.routes.append(_Route(f"/xrpc/{nsid}", endpoint, methods=["GET"], name=nsid))
+    app.router.routes.append(_Route(f"/xrpc/{name or nsid}", endpoint, methods=["GET"], name=nsid))
 
 
 def members(texts: Mapping[str, str]) -> str:

@@ -56,6 +56,14 @@ def create_app(indexer: Indexer, rates: Rates) -> Starlette:
     def post(name: str, answer: Callable[[Request], Any]) -> Route:
         return Route(f"/{name}", _answering(answer), methods=["POST"])
 
+    def changes(request: Request) -> Any:
+        asked = request.query_params
+        return indexer.changes(int(asked["after"]), int(asked["until"]))
+
+    def take_down(request: Request) -> Any:
+        asked = request.query_params
+        return indexer.upkeep.take_down(asked["subject"], asked["reason"])
+
     def backup(request: Request) -> Any:
         folder = Path(request.query_params["folder"])
         if not folder.is_absolute():
@@ -69,15 +77,22 @@ def create_app(indexer: Indexer, rates: Rates) -> Starlette:
     return Starlette(
         routes=[
             get("record-status", lambda asked: indexer.record_status(asked.query_params["uri"])),
+            get("pds", lambda asked: indexer.pds(asked.query_params["did"]) or ""),
             get("account-counts", lambda _: dict(indexer.account_counts())),
             get("sources", lambda _: list(indexer.sources())),
             get("head", lambda _: indexer.head()),
+            get("changes-span", lambda _: indexer.changes_span()),
+            get("changes", changes),
             get("overview", lambda _: overview.of_running(indexer, rates.per_second())),
             post("backfill", backfill),
             post("verify", lambda _: indexer.upkeep.verify()),
             post("sample", lambda asked: indexer.sample(int(asked.query_params["size"]))),
             post("rebuild", lambda _: indexer.upkeep.rebuild()),
             post("backup", backup),
+            post("export", lambda _: indexer.export()),
+            get("takedowns", lambda _: list(indexer.upkeep.takedowns())),
+            post("take-down", take_down),
+            post("put-back", lambda asked: indexer.upkeep.put_back(asked.query_params["subject"])),
         ]
     )
 

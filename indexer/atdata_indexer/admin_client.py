@@ -12,10 +12,13 @@ from urllib.parse import urlencode
 from pydantic import TypeAdapter, ValidationError
 
 from atdata_indexer.admin import SOCKET
+from atdata_indexer.changes_feed import Batch, Span
 from atdata_indexer.errors import IndexerUnavailable, StoreError
+from atdata_indexer.exports import Export
 from atdata_indexer.following import SourceStatus
 from atdata_indexer.index.audit import Audit
 from atdata_indexer.index.backup import Manifest
+from atdata_indexer.index.moderation import Takedown
 from atdata_indexer.index.tables import RecordStatus
 from atdata_indexer.overview import Overview
 from atdata_indexer.sampling import Sample
@@ -38,6 +41,10 @@ class AdminClient:
         """Whether a record is indexed, quarantined, deferred, hidden, deleted or unseen; why."""
         return self._ask(RecordStatus, "GET", "record-status", uri=uri)
 
+    def pds(self, did: str) -> str | None:
+        """The PDS of an account that shows its records, as last resolved."""
+        return self._ask(str, "GET", "pds", did=did) or None
+
     def account_counts(self) -> Mapping[str, int]:
         """`accounts` and `quarantined`."""
         return self._ask(dict[str, int], "GET", "account-counts")
@@ -49,6 +56,14 @@ class AdminClient:
     def head(self) -> int:
         """The newest outbox seq."""
         return self._ask(int, "GET", "head")
+
+    def changes_span(self) -> Span:
+        """Which changes are kept for those who follow them."""
+        return self._ask(Span, "GET", "changes-span")
+
+    def changes(self, after: int, until: int) -> Batch:
+        """The changes of seqs above `after`, `until` included, or the first of them."""
+        return self._ask(Batch, "GET", "changes", after=str(after), until=str(until))
 
     def overview(self) -> Overview:
         """How the service is doing."""
@@ -73,6 +88,22 @@ class AdminClient:
     def backup(self, folder: Path) -> Manifest:
         """Copy the database to a new folder, which the indexer must be able to write."""
         return self._ask(Manifest, "POST", "backup", folder=str(folder.absolute()))
+
+    def take_down(self, named: str, reason: str) -> Takedown:
+        """Hide a record or an account."""
+        return self._ask(Takedown, "POST", "take-down", subject=named, reason=reason)
+
+    def put_back(self, named: str) -> Takedown:
+        """Undo a takedown."""
+        return self._ask(Takedown, "POST", "put-back", subject=named)
+
+    def takedowns(self) -> Sequence[Takedown]:
+        """All takedowns, the newest first."""
+        return self._ask(list[Takedown], "GET", "takedowns")
+
+    def export(self) -> Export:
+        """Export the index as Parquet files."""
+        return self._ask(Export, "POST", "export")
 
     def _ask[T](self, kind: type[T], method: str, name: str, **params: str | Sequence[str]) -> T:
         patience = _PATIENCE_S if method == "GET" else None

@@ -20,9 +20,13 @@ from typing import Self
 import httpx
 import structlog
 
+from atdata_indexer import changes_feed
 from atdata_indexer.applying import Applier
+from atdata_indexer.changes_feed import Batch, Span
 from atdata_indexer.discovery import Discovery
 from atdata_indexer.errors import StoreError
+from atdata_indexer.exporter import Exporter
+from atdata_indexer.exports import Export, Exports
 from atdata_indexer.fetch import Fetcher, Page
 from atdata_indexer.following import Follower, SourceStatus, backoff
 from atdata_indexer.hosts import Hosts
@@ -34,6 +38,7 @@ from atdata_indexer.index.store import Store
 from atdata_indexer.index.tables import RecordStatus
 from atdata_indexer.index.writer import IndexWriter
 from atdata_indexer.ingest import Ingest, Outcome, Work, wall_clock
+from atdata_indexer.labelers import Labelers
 from atdata_indexer.lanes import Lanes
 from atdata_indexer.lookups import Lookups
 from atdata_indexer.net import strangers_client
@@ -45,8 +50,6 @@ from atdata_indexer.settings import Settings
 from atdata_indexer.sources.configured import Line, configured
 from atdata_indexer.sync import Syncer
 from atdata_indexer.upkeep import Upkeep
-
-USER_AGENT = "atdata-appview"
 
 
 class Indexer:
@@ -68,9 +71,10 @@ class Indexer:
         self._clock = clock
         self._verify = settings.verify == "full"
         self._ingest = Ingest(store, writer, clock, verify=self._verify)
-        self._resolver = IdentityResolver(settings, USER_AGENT)
-        self._strangers = strangers_client(USER_AGENT, allow_private=settings.allow_loopback)
-        self._operators = httpx.AsyncClient(headers={"User-Agent": USER_AGENT}, timeout=10)
+        agent = settings.user_agent
+        self._resolver = IdentityResolver(settings, agent)
+        self._strangers = strangers_client(agent, allow_private=settings.allow_loopback)
+        self._operators = httpx.AsyncClient(headers={"User-Agent": agent}, timeout=10)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self.upkeep = Upkeep(settings, store, lambda: writer, reader, self._hold)
         self._room = asyncio.Event()
@@ -107,6 +111,7 @@ class Indexer:
             wake=wake.set,
             note=notes.sync,
             look_up=self._lookups.soon,
+            collections=settings.collections,
         )
         self._reconciler = Reconciler(
             store,
@@ -128,6 +133,7 @@ class Indexer:
             store,
             keep,
             pause,
+            settings.collections,
         )
         self._followers = [
             Follower(
@@ -172,7 +178,21 @@ class Indexer:
             ),
             clock,
         )
+        self.exports = Exports(settings.data_dir)
+        self._exporter = Exporter(self.exports, store, reader, clock, settings.export_hour)
         self._applier.attach(self._followers, self._lookups, self._syncer, self._housekeeper)
+        self._labelers = Labelers(
+            settings.followed_labelers,
+            self._resolver,
+            store.cursor,
+            apply=lambda labels, cursors: self._moderate(
+                lambda: store.apply_labels(labels, cursors, clock())
+            ),
+            expire=lambda: self._moderate(lambda: store.expire_labels(clock())),
+            pause=pause,
+            user_agent=agent,
+            verify=self._verify,
+        )
         self._asked: asyncio.Queue[Sequence[str]] = asyncio.Queue()
         self._backfills = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -180,7 +200,8 @@ class Indexer:
     @property
     def counts(self) -> Counter[str]:
         """What became of frames, events and connections since the start."""
-        return self._ingest.counts + self._read_counts + self._housekeeper.counts
+        found = self._ingest.counts + self._read_counts + self._housekeeper.counts
+        return found + self._labelers.counts
 
     @property
     def repo_counts(self) -> Counter[str]:
@@ -211,6 +232,8 @@ class Indexer:
         try:
             folder = settings.data_dir / "index"
             store.purge()
+            store.set_collections(settings.collections)
+            store.set_labels(settings.labels, settings.followed_labelers)
             reader = Reader(folder)
             writer = IndexWriter(
                 folder,
@@ -222,7 +245,7 @@ class Indexer:
                 log.info("index_rebuilt", why=writer.rebuilt)
             writer.catch_up()
             reader.refresh()
-            followed = configured(settings, USER_AGENT) if lines is None else lines
+            followed = configured(settings, settings.user_agent) if lines is None else lines
             indexer = cls(settings, store, writer, reader, followed, pause, clock)
             try:
                 yield indexer
@@ -239,6 +262,10 @@ class Indexer:
         """Whether a record is indexed, quarantined, deferred, hidden, deleted or unseen; why."""
         return self.store.record_status(uri)
 
+    def pds(self, did: str) -> str | None:
+        """The PDS of an account that shows its records, as last resolved."""
+        return self.store.pds(did)
+
     def account_counts(self) -> Mapping[str, int]:
         """How many accounts are active and how much is in quarantine."""
         return self.store.counts()
@@ -250,6 +277,14 @@ class Indexer:
     def head(self) -> int:
         """The newest outbox seq."""
         return self.store.head
+
+    def changes_span(self) -> Span:
+        """Which changes are kept for those who follow them."""
+        return changes_feed.span(self.store)
+
+    def changes(self, after: int, until: int) -> Batch:
+        """The changes of seqs above `after`, `until` included, or the first of them."""
+        return changes_feed.read(self.store, after, until)
 
     def is_current(self, seq: int) -> bool:
         """Whether all up to `seq` of the first source is searchable and no account is looked up."""
@@ -279,6 +314,8 @@ class Indexer:
             errands = [
                 tasks.create_task(self._lookups.run()),
                 tasks.create_task(self._rounds.run()),
+                tasks.create_task(self._labelers.run()),
+                tasks.create_task(self._exporter.run()),
             ]
             if self._settings.backfill:
                 errands.append(tasks.create_task(self._syncer.run()))
@@ -329,11 +366,23 @@ class Indexer:
             finally:
                 self._backfills -= 1
 
+    def export(self) -> Export:
+        """Export the index as Parquet files now. Any thread but the loop's. Raises StoreError."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(self._exporter.make(), self._loop).result()
+
     def sample(self, size: int) -> Sample:
         """Compare some repos with their PDSs. Any thread but the loop's."""
         assert self._loop is not None
-        work = compare(self.store, self._fetcher, size, verify=self._verify)
+        collections = self._settings.collections
+        work = compare(
+            self.store, self._fetcher, size, verify=self._verify, collections=collections
+        )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _moderate(self, work: Callable[[], int]) -> int:
+        """Change what is hidden or said of records, in the thread that owns the store."""
+        return await asyncio.to_thread(self.upkeep.moderate, work)
 
     def _apply_now(self, work: Work) -> Outcome:
         outcome = self._ingest.apply(work)

@@ -15,7 +15,7 @@ import structlog
 
 from atdata_indexer.fetch import Fetcher, Page, Refused, RepoUnavailable
 from atdata_indexer.index.store import Store
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 
 ALL = "*"
 """Stands for all collections, where a host is asked for its repos one by one."""
@@ -40,8 +40,10 @@ class Discovery:
         store: Store,
         keep: Keep,
         pause: Callable[[int], float],
+        collections: Sequence[str] = tuple(COLLECTIONS),
     ) -> None:
         self._hosts = hosts
+        self._collections = collections
         self._fetcher = fetcher
         self._store = store
         self._keep = keep
@@ -97,7 +99,7 @@ class Discovery:
         cursor, done_us = await self._reached(host, ALL)
         if cursor is None and (done_us is None or done_us < before_us):
             try:
-                for collection in KINDS:
+                for collection in self._collections:
                     await self._walk(host, collection, before_us)
                 return
             except Refused:
@@ -147,7 +149,7 @@ class Discovery:
             # Kept until the page is: a host that wants a pause in the middle begins it only once.
             if (host, did) not in self._described:
                 held = await self._fetcher.collections(host, did)
-                self._described[host, did] = not held.isdisjoint(KINDS)
+                self._described[host, did] = not held.isdisjoint(self._collections)
         return Page([did for did in dids if self._described.pop((host, did))], page.cursor)
 
     async def _reached(self, host: str, collection: str) -> tuple[str | None, int | None]:

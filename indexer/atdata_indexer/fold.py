@@ -20,7 +20,7 @@ from atdata_indexer.limits import DEFAULTS, Limits
 from atdata_indexer.repo import Blocks, cid_text, open_commit
 from atdata_indexer.rows import apply_row
 from atdata_indexer.verify import verify_commit
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 from atdata_schemas.syntax import tid_micros
 
 FUTURE_US = 5 * 60 * 1_000_000
@@ -166,7 +166,7 @@ class _Fold:
             did=repo.did,
             collection=op.collection,
             rkey=op.rkey,
-            kind=KINDS[op.collection],
+            kind=COLLECTIONS[op.collection],
             cid=cid,
             rev=rev,
             op_index=op.index,

@@ -6,20 +6,19 @@ the CAR of a commit stays bytes until `repo` opens it, which happens only for co
 A commit is kept when an op touches an indexed collection or its repo is tracked.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import libipld
 
 from atdata_indexer.errors import FrameError, FutureCursor, RecordError, StreamError
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 from atdata_schemas.syntax import is_did, is_record_key, is_tid, micros, parse_datetime
 
 type Action = Literal["create", "update", "delete"]
 
 _ACTIONS = frozenset({"create", "update", "delete"})
-_PREFIXES = tuple(f"{collection}/" for collection in KINDS)
 _MAX_SEQ = 2**63 - 1
 
 
@@ -150,12 +149,19 @@ class Decoder:
     """Decodes frames and lets through what concerns the index.
 
     `tracked` holds the DIDs whose every event matters; it is read, never changed. `source` is what
-    events are said to come from.
+    events are said to come from, `collections` are those that are indexed.
     """
 
-    def __init__(self, tracked: Container[str], source: str = "") -> None:
+    def __init__(
+        self,
+        tracked: Container[str],
+        source: str = "",
+        collections: Collection[str] = COLLECTIONS,
+    ) -> None:
         self._tracked = tracked
         self._source = source
+        self._collections = collections
+        self._prefixes = tuple(f"{collection}/" for collection in collections)
 
     def decode(self, frame: bytes) -> tuple[int, Event | None]:
         """The sequence number of a frame (0 when it has none), and its event if it concerns us.
@@ -175,10 +181,10 @@ class Decoder:
             seq = _seq(body.get("seq"))
             try:
                 if body["repo"] in self._tracked:
-                    return seq, _commit(body, self._source)
+                    return seq, _commit(body, self._source, self._collections)
                 for op in body["ops"]:
-                    if op["path"].startswith(_PREFIXES):
-                        event = _commit(body, self._source)
+                    if op["path"].startswith(self._prefixes):
+                        event = _commit(body, self._source, self._collections)
                         if isinstance(event, Malformed):
                             event = replace(event, did=None)  # no stranger is tracked for that
                         return seq, event
@@ -250,7 +256,9 @@ def _unreadable(seq: int, did: str | None, error: Exception, source: str) -> Mal
     return Malformed(seq, did, f"commit: {type(error).__name__}: {str(error)[:200]}", source)
 
 
-def _commit(body: Mapping[str, Any], source: str) -> Commit | Malformed:
+def _commit(
+    body: Mapping[str, Any], source: str, collections: Container[str]
+) -> Commit | Malformed:
     """A commit checked field by field: its authors are strangers."""
     seq, did, rev, since = body["seq"], body["repo"], body.get("rev"), body.get("since")
     cid, blocks = body.get("commit"), body.get("blocks")
@@ -275,7 +283,7 @@ def _commit(body: Mapping[str, Any], source: str) -> Commit | Malformed:
             return Malformed(seq, did, f"commit: ops[{index}].prev is not a CID", source)
         edits.append(Edit(action, path.encode(), prev))
         collection, _, rkey = path.partition("/")
-        if collection not in KINDS:
+        if collection not in collections:
             continue
         if not is_record_key(rkey):
             return Malformed(seq, did, f"commit: ops[{index}].path has no record key", source)

@@ -44,6 +44,14 @@ class ResolvedIdentity:
     claimed: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LabelerPlace:
+    """Where a labeler answers, and the key of its labels (https://atproto.com/specs/label)."""
+
+    endpoint: str
+    key: str | None
+
+
 class IdentityResolver:
     """Resolves DIDs. One instance per program; close it with `aclose`."""
 
@@ -72,6 +80,21 @@ class IdentityResolver:
         except IdentityUnavailable:
             return replace(identity, claimed=handle)
         return replace(identity, handle=handle if resolved == did else None)
+
+    async def signing_key(self, did: str) -> str | None:
+        """The signing key of an account now. Raises IdentityUnavailable."""
+        document = await self._document(did)
+        return None if document is None or document.get("id") != did else _key(document)
+
+    async def labeler(self, did: str) -> LabelerPlace | None:
+        """Where a labeler is now; None for what is none. Raises IdentityUnavailable."""
+        document = await self._document(did)
+        if document is None or document.get("id") != did:
+            return None
+        endpoint = _service(document, "#atproto_labeler")
+        return (
+            None if endpoint is None else LabelerPlace(endpoint, _key(document, "#atproto_label"))
+        )
 
     async def _document(self, did: str) -> Mapping[str, Any] | None:
         method, _, name = did.removeprefix("did:").partition(":")
@@ -134,18 +157,18 @@ def _claimed_handle(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _service(document: Mapping[str, Any]) -> str | None:
+def _service(document: Mapping[str, Any], name: str = "#atproto_pds") -> str | None:
     for service in _entries(document.get("service")):
-        if isinstance(service, dict) and str(service.get("id", "")).endswith("#atproto_pds"):
+        if isinstance(service, dict) and str(service.get("id", "")).endswith(name):
             endpoint = service.get("serviceEndpoint")
             if isinstance(endpoint, str) and _ENDPOINT.fullmatch(endpoint):
                 return endpoint
     return None
 
 
-def _key(document: Mapping[str, Any]) -> str | None:
+def _key(document: Mapping[str, Any], name: str = "#atproto") -> str | None:
     for method in _entries(document.get("verificationMethod")):
-        if isinstance(method, dict) and str(method.get("id", "")).endswith("#atproto"):
+        if isinstance(method, dict) and str(method.get("id", "")).endswith(name):
             key = method.get("publicKeyMultibase")
             if isinstance(key, str) and _MULTIBASE.fullmatch(key):
                 return key

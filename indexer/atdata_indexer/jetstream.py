@@ -29,7 +29,7 @@ from atdata_indexer.frames import (
     Sync,
 )
 from atdata_indexer.snapshot import read_listed
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 from atdata_schemas.syntax import is_cid, is_did, is_record_key, is_tid, micros, parse_datetime
 
 type Version = Literal[1, 2]
@@ -59,8 +59,15 @@ class JetstreamDecoder:
     what events are said to come from.
     """
 
-    def __init__(self, version: Version, tracked: Container[str], source: str = "") -> None:
+    def __init__(
+        self,
+        version: Version,
+        tracked: Container[str],
+        source: str = "",
+        collections: Container[str] = COLLECTIONS,
+    ) -> None:
         self._read = _READERS[version]
+        self._collections = collections
         self._tracked = tracked
         self._source = source
 
@@ -94,7 +101,7 @@ class JetstreamDecoder:
             return Malformed(seq, did, f"{kind}: it has no body", source) if tracked else None
         match kind:
             case "commit":
-                event = _commit(seq, did, body, source)
+                event = _commit(seq, did, body, source, self._collections)
                 # No stranger is tracked for what is malformed.
                 return None if isinstance(event, Malformed) and not tracked else event
             case "account" if tracked:
@@ -179,12 +186,14 @@ def _account(seq: int, did: str, body: Mapping[str, Any], source: str) -> Accoun
     return Account(seq, did, active, why, _micros(body.get("time")), source)
 
 
-def _commit(seq: int, did: str, body: Mapping[str, Any], source: str) -> LooseOp | Malformed | None:
+def _commit(
+    seq: int, did: str, body: Mapping[str, Any], source: str, collections: Container[str]
+) -> LooseOp | Malformed | None:
     """An op checked field by field: its authors are strangers."""
     collection, rev, rkey = body.get("collection"), body.get("rev"), body.get("rkey")
     if not isinstance(collection, str):
         return Malformed(seq, did, "commit: collection is not a string", source)
-    if collection not in KINDS:
+    if collection not in collections:
         return None
     if not isinstance(rev, str) or not is_tid(rev):
         return Malformed(seq, did, "commit: rev is not a TID", source)

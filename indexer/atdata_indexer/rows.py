@@ -13,7 +13,7 @@ from atdata_indexer.errors import RecordError
 from atdata_indexer.limits import Limits
 from atdata_indexer.repo import read_record
 from atdata_schemas.errors import ValidationError
-from atdata_schemas.records import Lens, Record, Schema, parse_record
+from atdata_schemas.records import Dataset, Label, Lens, Record, Schema, parse_record
 from atdata_schemas.syntax import micros, tid_micros
 
 _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -87,20 +87,26 @@ def _live(row: Row, block: bytes | RecordError) -> Row:
         op_index=row.op_index,
         state="live",
         name=record.name,
-        version=record.version if isinstance(record, Schema) else None,
+        version=record.version if isinstance(record, Schema | Label) else None,
         schema_uri=source,
         target_uri=target,
-        created_us=min(micros(record.created_at), tid_micros(row.rev)),
+        created_us=_created_us(record, tid_micros(row.rev)),
         body=_TEXT.encode(body),
         verified=row.verified,
     )
 
 
+def _created_us(record: Record, committed_us: int) -> int:
+    claimed = record.created_at
+    return committed_us if claimed is None else min(micros(claimed), committed_us)
+
+
 def _links(record: Record) -> tuple[str | None, str | None]:
+    """The schemas that a record refers to."""
     match record:
-        case Schema():
-            return None, None
         case Lens():
             return record.source_schema, record.target_schema
-        case _:
+        case Dataset():
             return record.schema_ref, None
+        case _:
+            return None, None

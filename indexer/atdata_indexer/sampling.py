@@ -1,6 +1,7 @@
 """Some repos of the index compared with what their PDSs hold, record by record. Changes nothing."""
 
 import asyncio
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from atdata_indexer.errors import CommitError
@@ -8,6 +9,7 @@ from atdata_indexer.fetch import Fetcher, RepoGone, RepoUnavailable
 from atdata_indexer.index.audit import Difference
 from atdata_indexer.index.store import Store
 from atdata_indexer.snapshot import read_snapshot
+from atdata_schemas.records import COLLECTIONS
 
 AT_ONCE = 4
 
@@ -28,14 +30,21 @@ class Sample:
     differing: Difference = field(default_factory=Difference)
 
 
-async def compare(store: Store, fetcher: Fetcher, size: int, *, verify: bool) -> Sample:
+async def compare(
+    store: Store,
+    fetcher: Fetcher,
+    size: int,
+    *,
+    verify: bool,
+    collections: Container[str] = COLLECTIONS,
+) -> Sample:
     """Compare up to `size` repos, chosen at random among those that are in step."""
     found = Sample()
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(did: str) -> None:
         async with turns:
-            await _compare(store, fetcher, did, found, verify=verify)
+            await _compare(store, fetcher, did, found, verify=verify, collections=collections)
 
     async with asyncio.TaskGroup() as tasks:
         for did in await asyncio.to_thread(store.sample, size):
@@ -44,7 +53,13 @@ async def compare(store: Store, fetcher: Fetcher, size: int, *, verify: bool) ->
 
 
 async def _compare(
-    store: Store, fetcher: Fetcher, did: str, found: Sample, *, verify: bool
+    store: Store,
+    fetcher: Fetcher,
+    did: str,
+    found: Sample,
+    *,
+    verify: bool,
+    collections: Container[str],
 ) -> None:
     place = store.place(did)
     if place is None or place.pds is None:
@@ -53,7 +68,7 @@ async def _compare(
     try:
         car = await fetcher.repo(place.pds, did)
         key = place.key if verify else None
-        snapshot = await asyncio.to_thread(read_snapshot, car, did, key)
+        snapshot = await asyncio.to_thread(read_snapshot, car, did, key, collections)
     except (RepoGone, RepoUnavailable):
         found.unreachable += 1
         return

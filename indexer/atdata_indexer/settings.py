@@ -1,15 +1,23 @@
 """Every setting of the service, read once from `ATDATA_APPVIEW_*` variables and then frozen."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, FilePath, SecretStr
+from pydantic import Field, FilePath, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from atdata_indexer.labels import LabelPolicy
 from atdata_indexer.limits import DAY_US, Limits
+from atdata_schemas.records import NAMESPACES
 
 _WS = r"wss?://[^/?#\s,]+/?"
+_NAMESPACE = f"({'|'.join(map(re.escape, NAMESPACES))})"
 _HTTP = r"https?://[^/?#\s,]+/?"
+_LABEL = r"(\*|!?[a-z0-9-]{1,128})"
+_DID = r"did:[a-z]+:[a-zA-Z0-9._:%-]*[a-zA-Z0-9._-]"
+PROJECT = "atdata-appview"
 
 type FetchBy = Literal["getRepo", "listRecords"]
 
@@ -51,8 +59,59 @@ class Settings(BaseSettings):
     first_cursor: int | None = Field(
         None, ge=0, description="Where to begin when there is no cursor yet; unset: at what is new."
     )
+    namespaces: str = Field(
+        ",".join(NAMESPACES),
+        pattern=rf"^{_NAMESPACE}(,{_NAMESPACE})*$",
+        description="The record namespaces that are indexed, comma-separated. When one is added,"
+        " every repo is fetched anew; when one is left out, its records go.",
+    )
     host: str = Field("127.0.0.1", description="The address the API listens on.")
     port: int = Field(8900, ge=0, le=65535, description="The port of the API; 0 picks a free one.")
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$",
+        description="Where the API is reached from outside, such as `https://index.example.com`:"
+        " its did:web, to which a PDS passes queries on; unset: no DID.",
+    )
+    query_nsid: str = Field(
+        "app.bsky.atdata",
+        pattern=r"^[a-z][a-z0-9-]{0,61}(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?){1,4}$",
+        description="The prefix of the queries' names; `app.bsky.atdata` is answered as well.",
+    )
+    rate_limit: int = Field(
+        3000,
+        ge=0,
+        description="How many requests one caller may make in five minutes; 0 for no limit."
+        " This machine's own are not counted.",
+    )
+    forwarded_by: str = Field(
+        "127.0.0.1,::1",
+        pattern=r"^(none|\*|[0-9a-fA-F.:/]+(,[0-9a-fA-F.:/]+)*)$",
+        description="The proxies whose `X-Forwarded-For` is believed, comma-separated addresses or"
+        " networks; `none` for none.",
+    )
+    contact: str | None = Field(
+        None,
+        pattern=r"^[!-'*-~]([ !-'*-~]{0,198}[!-'*-~])?$",
+        description="An address or page for those whose hosts are asked, told in the User-Agent;"
+        " unset: the project's name alone is sent.",
+    )
+    labelers: str = Field(
+        "none",
+        pattern=rf"^(none|{_DID}(,{_DID})*)$",
+        description="The DIDs of the labelers that are followed, comma-separated; `none` for none.",
+    )
+    hide_labels: str = Field(
+        "!hide,!takedown",
+        pattern=rf"^(none|{_LABEL}(,{_LABEL})*)$",
+        description="The labels that hide what carries them, comma-separated; `*` for all, `none`"
+        " for none.",
+    )
+    show_labels: str = Field(
+        "*",
+        pattern=rf"^(none|{_LABEL}(,{_LABEL})*)$",
+        description="The labels that are only shown, likewise; any other is left aside.",
+    )
     metrics_host: str = Field("127.0.0.1", description="The address metrics are served on.")
     metrics_port: int | None = Field(
         None, ge=0, le=65535, description="The port of the metrics; 0 picks one, unset: none."
@@ -111,6 +170,22 @@ class Settings(BaseSettings):
     outbox_entries: int = Field(
         1_000_000, ge=1000, description="How many changes are kept for those who follow them."
     )
+    followers: int = Field(
+        500, ge=0, description="How many may follow changes at once, in each process that answers."
+    )
+    follower_patience_s: int = Field(
+        20,
+        ge=1,
+        le=3600,
+        description="How long a follower of changes may take none, in seconds, until it is closed.",
+    )
+    export_hour: int | None = Field(
+        3,
+        ge=0,
+        le=23,
+        description="At which hour (UTC) the index is exported as Parquet files; `none`: only when"
+        " `atdata-appview export` says so.",
+    )
     tombstone_days: int = Field(
         30, ge=1, le=3650, description="How long a deleted record is remembered, in days."
     )
@@ -144,6 +219,26 @@ class Settings(BaseSettings):
         "info", description="The least severe log line that is written."
     )
 
+    @field_validator("export_hour", mode="before")
+    @classmethod
+    def _never(cls, value: object) -> object:
+        return None if value == "none" else value
+
+    @property
+    def user_agent(self) -> str:
+        """What every outgoing request calls this program."""
+        return PROJECT if self.contact is None else f"{PROJECT} ({self.contact})"
+
+    @property
+    def followed_labelers(self) -> list[str]:
+        """The DIDs of the labelers."""
+        return _split(self.labelers)
+
+    @property
+    def labels(self) -> LabelPolicy:
+        """What labels do."""
+        return LabelPolicy(frozenset(_split(self.hide_labels)), frozenset(_split(self.show_labels)))
+
     @property
     def relays(self) -> list[str]:
         """The relays, in the order of preference."""
@@ -153,6 +248,12 @@ class Settings(BaseSettings):
     def jetstreams(self) -> list[str]:
         """The Jetstream servers, in the order of preference."""
         return _split(self.jetstream)
+
+    @property
+    def collections(self) -> Sequence[str]:
+        """The collections that are indexed."""
+        named = self.namespaces.split(",")
+        return [one for name, kinds in NAMESPACES.items() if name in named for one in kinds]
 
     @property
     def asked(self) -> list[str]:

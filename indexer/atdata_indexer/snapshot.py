@@ -5,7 +5,7 @@ the account and the tree below it, walked to the end. What the index holds and t
 deleted; what it holds under another CID is replaced; what came live after the repo's rev stays.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from atdata_indexer.mst import MAX_DEPTH, Leaf, open_node
 from atdata_indexer.repo import Blocks, block_cid, cid_text, read_roots, write_record
 from atdata_indexer.rows import apply_row
 from atdata_indexer.verify import data_root, verify_signature
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 from atdata_schemas.syntax import is_cid, is_record_key, is_tid
 
 
@@ -39,8 +39,10 @@ class Snapshot:
     verified: bool = False
 
 
-def read_snapshot(car: bytes, did: str, key: str | None) -> Snapshot:
-    """The snapshot in a CAR from `com.atproto.sync.getRepo`.
+def read_snapshot(
+    car: bytes, did: str, key: str | None, collections: Container[str] = COLLECTIONS
+) -> Snapshot:
+    """The snapshot in a CAR from `com.atproto.sync.getRepo`, as far as it is in `collections`.
 
     Raises CommitError when it is cut off, altered, another account's or not signed with `key`;
     without a key, signatures are not asked for.
@@ -60,7 +62,7 @@ def read_snapshot(car: bytes, did: str, key: str | None) -> Snapshot:
     records: dict[tuple[str, str], tuple[str, bytes | RecordError]] = {}
     for leaf in _leaves(blocks, data):
         collection, _, rkey = leaf.key.decode("utf-8", "replace").partition("/")
-        if collection in KINDS and is_record_key(rkey):
+        if collection in collections and is_record_key(rkey):
             held = blocks.get(leaf.value)
             if held is None:
                 raise CommitError("missing-block", f"the CAR lacks the record {collection}/{rkey}")
@@ -75,7 +77,7 @@ def read_listing(listing: Listing, did: str) -> Snapshot:
         uri, cid = str(entry.get("uri")), entry.get("cid")
         owner, _, place = uri.removeprefix("at://").partition("/")
         collection, _, rkey = place.partition("/")
-        known = owner == did and collection in KINDS and is_record_key(rkey)
+        known = owner == did and collection in COLLECTIONS and is_record_key(rkey)
         if not known or not isinstance(cid, str) or not is_cid(cid):
             raise CommitError("listing", "the list holds what is no record of this repo")
         records[collection, rkey] = cid, read_listed(entry.get("value"), cid)
@@ -144,7 +146,7 @@ def _row(snapshot: Snapshot, uri: str, place: tuple[str, str], cid: str | None) 
         did=snapshot.did,
         collection=collection,
         rkey=rkey,
-        kind=KINDS[collection],
+        kind=COLLECTIONS[collection],
         cid=cid,
         rev=snapshot.rev,
         op_index=0,

@@ -11,7 +11,7 @@ the account has been looked up anew: it may have moved.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -24,7 +24,7 @@ from atdata_indexer.index.store import Store
 from atdata_indexer.lanes import Lanes
 from atdata_indexer.settings import FetchBy
 from atdata_indexer.snapshot import Snapshot, read_listing, read_snapshot
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 
 FETCHES = 4
 OUTDATED_S = 60.0
@@ -53,7 +53,9 @@ class Syncer:
         wake: Callable[[], None],
         note: Callable[[str, SyncState], Awaitable[None]],
         look_up: Callable[[str], None],
+        collections: Sequence[str] = tuple(COLLECTIONS),
     ) -> None:
+        self._collections = collections
         self._store = store
         self._lanes = lanes
         self._fetcher = fetcher
@@ -181,8 +183,9 @@ class Syncer:
         """The records of a repo. Raises RepoGone, RepoUnavailable and CommitError."""
         if self._fetch_by == "getRepo":
             car = await self._fetcher.repo(pds, did)
-            return await asyncio.to_thread(read_snapshot, car, did, key if self._verify else None)
-        listed = await self._fetcher.records(pds, did, KINDS)
+            key = key if self._verify else None
+            return await asyncio.to_thread(read_snapshot, car, did, key, self._collections)
+        listed = await self._fetcher.records(pds, did, self._collections)
         return await asyncio.to_thread(read_listing, listed, did)
 
     async def _give_up(self, did: str, state: SyncState) -> None:

@@ -1,11 +1,11 @@
-"""What an operator has done to a data directory: verify, rebuild, backup.
+"""What an operator has done to a data directory: verify, rebuild, backup, takedowns.
 
 The same work whether the indexer runs or not. What must not meet a write is handed to `hold`, which
 runs it in the thread that owns the store; while it runs, reading of the source waits and searches
 go on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from atdata_indexer.errors import StoreError
+from atdata_indexer.exports import Export, Exports
 from atdata_indexer.index import backup
 from atdata_indexer.index.audit import Audit, audit, pin
 from atdata_indexer.index.backup import DATABASE, Manifest
 from atdata_indexer.index.census import Census, take
+from atdata_indexer.index.moderation import Takedown
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.writer import IndexWriter
@@ -111,12 +113,39 @@ class Upkeep:
 
         return self._hold(work)
 
+    def take_down(self, named: str, reason: str) -> Takedown:
+        """Hide a record or an account, everywhere at once."""
+        return self.moderate(lambda: self.store.take_down(named, reason, wall_clock()))
+
+    def put_back(self, named: str) -> Takedown:
+        """Undo a takedown."""
+        return self.moderate(lambda: self.store.put_back(named))
+
+    def takedowns(self) -> Sequence[Takedown]:
+        """All takedowns, the newest first."""
+        return self.store.takedowns()
+
+    def moderate[T](self, work: Callable[[], T]) -> T:
+        """Change what is hidden, or said of records; when this ends, searches keep to it."""
+
+        def and_show() -> T:
+            done = work()
+            self._writer().catch_up()
+            self._reader.refresh()
+            return done
+
+        return self._hold(and_show)
+
     def backup(self, folder: Path) -> Manifest:
         """Copy the database to a new folder."""
         backup.prepare(folder)
         made_at = format_micros(wall_clock())
         copied = self._hold(lambda: backup.copy(self.store, folder))
         return backup.finish(folder, copied, made_at, self.settings.memory_limit)
+
+    def export(self) -> Export:
+        """Export the index as Parquet files."""
+        return Exports(self.settings.data_dir).make(self.store, wall_clock())
 
     def _pin(self) -> Any:
         self._writer().catch_up()

@@ -36,6 +36,7 @@ __all__ = [
     "Json",
     "Lexicons",
     "decode_bytes",
+    "is_object",
     "lexicons",
 ]
 
@@ -55,10 +56,11 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
     "string": frozenset(
         {"const", "default", "enum", "format", "knownValues", "maxLength", "minLength"}
     ),
+    "subscription": frozenset({"errors", "message", "parameters"}),
     "union": frozenset({"closed", "refs"}),
     "unknown": frozenset(),
 }
-_VALUES = _KEYWORDS.keys() - {"query", "record"}
+_VALUES = _KEYWORDS.keys() - {"query", "record", "subscription"}
 _RECORD_KEYS: dict[str, Callable[[str], bool]] = {"tid": is_tid, "any": is_record_key}
 
 
@@ -104,6 +106,10 @@ class Lexicons:
         """The NSIDs whose main definition is a query, sorted."""
         return [nsid for nsid in self.nsids if self._main(nsid).get("type") == "query"]
 
+    def subscriptions(self) -> Sequence[str]:
+        """The NSIDs whose main definition is a subscription, sorted."""
+        return [nsid for nsid in self.nsids if self._main(nsid).get("type") == "subscription"]
+
     def check_record(self, nsid: str, rkey: str, record: Json) -> None:
         """Check a record and its key. Raises ValidationError."""
         main = self._main(nsid)
@@ -118,8 +124,11 @@ class Lexicons:
         self._checks[nsid](record)
 
     def check_output(self, nsid: str, value: Json) -> None:
-        """Check the body a query answers with. Raises ValidationError."""
-        if self._main(nsid).get("type") != "query":
+        """Check the body a query answers with, or a message of a subscription.
+
+        Raises ValidationError.
+        """
+        if self._main(nsid).get("type") not in {"query", "subscription"}:
             raise LexiconError(f"{nsid} is not the lexicon of a query")
         self._checks[nsid](value)
 
@@ -178,9 +187,9 @@ class Lexicons:
             if definition.get("key") not in _RECORD_KEYS:
                 raise LexiconError(f"{where}: unknown record key type {definition.get('key')!r}")
             inner = [definition["record"]]
-        elif kind == "query":
+        elif kind in {"query", "subscription"}:
             inner += definition.get("parameters", {}).get("properties", {}).values()
-            inner.append(definition["output"]["schema"])
+            inner.append(_answer(definition))
         elif kind not in _VALUES:
             raise LexiconError(f"{where}: unknown type {kind!r}")
         unknown = definition.keys() - _KEYWORDS[kind] - {"type", "description"}
@@ -202,10 +211,10 @@ class Lexicons:
         match definition["type"]:
             case "record":
                 return self._compile(nsid, definition["record"])
-            case "query":
+            case "query" | "subscription":
                 declared = definition.get("parameters", {}).get("properties", {})
                 self._parameters[nsid] = self._compile_each(nsid, declared)
-                return self._compile(nsid, definition["output"]["schema"])
+                return self._compile(nsid, _answer(definition))
             case "object":
                 return self._object(nsid, definition)
             case "array":
@@ -287,6 +296,12 @@ class Lexicons:
                 raise ValidationError("", "union", words)
 
         return check
+
+
+def _answer(definition: Definition) -> Definition:
+    """What a query answers with, or what the messages of a subscription are."""
+    schema: Definition = definition.get("output", definition.get("message", {}))["schema"]
+    return schema
 
 
 def _or_null(check: Check) -> Check:

@@ -20,6 +20,7 @@ from atdata_indexer.index.packing import unpack
 from atdata_indexer.index.panic import guarded
 from atdata_indexer.index.snapshot import read_sentinel
 from atdata_indexer.index.store import Store
+from atdata_indexer.index.tables import shown
 from atdata_indexer.index.writer import current
 from atdata_indexer.repo import record_cid
 
@@ -31,14 +32,13 @@ SHOWN = 100
 
 _SLICE = 500
 
-_LIVE = (
-    "SELECT r.uri, r.cid, r.body, coalesce(p.status = 'active', false)"
+_BODIES = (
+    "SELECT r.uri, r.cid, r.body, coalesce(%s, false)"
     " FROM records r LEFT JOIN repos p ON p.did = r.did WHERE r.state = 'live'"
 )
-_VISIBLE = (
-    "SELECT r.uri FROM records r JOIN repos p ON p.did = r.did"
-    " WHERE r.state = 'live' AND p.status = 'active' AND r.uri IN"
-)
+_LIVE = _BODIES % shown()
+_SOME = "SELECT r.uri FROM records r JOIN repos p ON p.did = r.did"
+_VISIBLE = f"{_SOME} WHERE {shown()} AND r.uri IN"
 
 
 @dataclass(slots=True)

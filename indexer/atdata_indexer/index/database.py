@@ -143,25 +143,33 @@ class Database:
             self._db.execute(sql)
             self._db.unregister("incoming")
 
-    def _in(self, sql: str, keys: Iterable[Any], rest: str = "") -> list[Any]:
-        """Run `sql`, which ends in IN, for `keys`.
+    def _in(
+        self,
+        sql: str,
+        keys: Iterable[Any],
+        rest: str = "",
+        db: duckdb.DuckDBPyConnection | None = None,
+    ) -> list[Any]:
+        """Run `sql`, which ends in IN, for `keys`; on `db`, a connection of `reader`, if given.
 
         While the tables are small they are scanned, which costs less than planning a look-up for
         each key; from then on the keys go in slices that are planned as point look-ups.
         """
         keys = list(keys)
         if keys and self.head < SCANNED:
-            return self._all(f"{sql} (SELECT unnest(?)){rest}", [keys])
+            return self._all(f"{sql} (SELECT unnest(?)){rest}", [keys], db)
         rows: list[Any] = []
         for at in range(0, len(keys), 500):
             some = keys[at : at + 500]
             marks = ", ".join("?" * len(some))
-            rows += self._all(f"{sql} ({marks}){rest}", some)
+            rows += self._all(f"{sql} ({marks}){rest}", some, db)
         return rows
 
-    def _all(self, sql: str, params: Sequence[Any] = ()) -> list[Any]:
+    def _all(
+        self, sql: str, params: Sequence[Any] = (), db: duckdb.DuckDBPyConnection | None = None
+    ) -> list[Any]:
         with self._told("used"):
-            return self._db.execute(sql, list(params)).fetchall()
+            return (self._db if db is None else db).execute(sql, list(params)).fetchall()
 
     def _value(self, sql: str, params: Sequence[Any] = ()) -> Any:
         rows = self._all(sql, params)
@@ -195,6 +203,10 @@ class Database:
         except duckdb.Error as error:
             why = f"{error}{_way_back(error)}"
             raise StoreError(f"the database cannot be {what}: {why}") from error
+
+    def look_up(self, sql: str, keys: Iterable[Any], db: duckdb.DuckDBPyConnection) -> list[Any]:
+        """Run `sql`, which ends in IN, for `keys` on a connection of `reader`; any thread."""
+        return self._in(sql, keys, db=db)
 
     @contextmanager
     def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:

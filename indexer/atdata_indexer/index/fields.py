@@ -22,8 +22,10 @@ from atdata_indexer.index.files import write
 from atdata_indexer.index.packing import pack
 from atdata_indexer.index.structure import NOTHING, Structure, structure
 from atdata_indexer.index.tables import Link, Stored
+from atdata_schemas import alt
 from atdata_schemas.lexicon import Json
 from atdata_schemas.syntax import format_micros
+from atdata_schemas.translation import from_alt
 
 _TEXT = json.JSONEncoder(ensure_ascii=False)
 LAYOUT = 3
@@ -48,6 +50,9 @@ LINKS = {
     "dataset": ("schemaRef",),
     "lens": ("sourceSchema", "targetSchema"),
     "schema": ("fields[].type.schemaRef",),
+    "label": ("datasetUri",),
+    "verification": ("lens",),
+    "index": (),
 }
 """Where records of a kind link to others; `[]` is every item of a list."""
 
@@ -90,13 +95,14 @@ def schema() -> tantivy.Schema:
 
 
 def create_index(folder: Path) -> tantivy.Index:
-    """Make an index in an empty folder, one that stores what it is given as it is.
+    """Make an index in an empty folder, one that stores what it is given as it is, in small blocks:
+    to read a document copies its block.
 
     tantivy takes that from `meta.json`; its Python bindings have no argument for it.
     """
     tantivy.Index(schema(), str(folder))
     meta = json.loads((folder / "meta.json").read_text())
-    meta["index_settings"]["docstore_compression"] = "none"
+    meta["index_settings"] |= {"docstore_compression": "none", "docstore_blocksize": 2048}
     write(folder / "meta.json", [json.dumps(meta).encode()])
     return open_index(str(folder))
 
@@ -143,7 +149,6 @@ def document(stored: Stored) -> dict[str, Any]:
     own = structure(stored.body) if kind == "schema" else NOTHING
     if kind == "dataset" and stored.schema and stored.schema.body:
         own = structure(stored.schema.body)
-    texts = [(_forms(text, times), times) for text, times in _texts(stored, record, own)]
     key = key_of(stored.uri)
     fields: dict[str, Any] = {
         "kind": kind,
@@ -151,16 +156,20 @@ def document(stored: Stored) -> dict[str, Any]:
         "did": stored.did,
         "author": key_of(stored.did),
         "ns": stored.uri.split("/")[3].rpartition(".")[0],
-        TEXT[kind]: [one for forms, times in texts for one in forms.all * times],
-        "word": [one for forms, _ in texts for one in forms.plain],
         "created": stored.sort_created,
         "view": pack(view(stored)),
         "field": own.terms,
         "fieldkind": own.kinds,
-        "ref": sorted(_references(stored, own)),
+        "ref": sorted(_references(stored, record, own)),
         "sample": [name for name, of in SAMPLES.items() if key % of == 0],
     }
-    fields |= zip(NAME_COLUMNS, name_columns(record.get("name", "")), strict=True)
+    # What is only kept may hold anything at all.
+    name = record.get("name", "") if kind in TEXT or kind == "label" else ""
+    fields |= zip(NAME_COLUMNS, name_columns(name), strict=True)
+    if kind in TEXT:
+        texts = [(_forms(text, times), times) for text, times in _texts(stored, record, own)]
+        fields[TEXT[kind]] = [one for forms, times in texts for one in forms.all * times]
+        fields["word"] = [one for forms, _ in texts for one in forms.plain]
     if stored.handle is not None:
         fields["handle"] = stored.handle
     match kind:
@@ -169,6 +178,8 @@ def document(stored: Stored) -> dict[str, Any]:
         case "schema":
             fields["key"], fields["name"] = key, fold(record["name"])
             fields["shape"], fields["version"] = own.shape, record["version"]
+        case "label":
+            fields["key"], fields["name"] = key, fold(record["name"])
         case "lens" if stored.schema and stored.target:
             fields["target"] = stored.target.uri
             fields["source"] = stored.schema.uri
@@ -193,9 +204,21 @@ def view(stored: Stored) -> str:
         behind["schema"] = _link(stored.schema)
     if stored.kind == "lens" and stored.schema and stored.target:
         behind["source"], behind["target"] = _link(stored.schema), _link(stored.target)
+    translation = _translation(stored)
+    if translation is not None:
+        behind["translation"] = translation
     behind["indexedAt"] = format_micros(stored.indexed_us)
+    if stored.labels:
+        behind["labels"] = [dict(one) for one in stored.labels]
     head, tail = _TEXT.encode(before), _TEXT.encode(behind)
     return f'{head[:-1]}, "record": {stored.body}, {tail[1:]}'
+
+
+def _translation(stored: Stored) -> Mapping[str, Json] | None:
+    """A record of the other namespace in the words of this project's, where nothing is lost."""
+    if stored.kind not in TEXT or f"/{alt.NAMESPACE}." not in stored.uri:
+        return None
+    return from_alt(json.loads(stored.body))
 
 
 def _of_dataset(stored: Stored, record: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -214,8 +237,9 @@ def _of_dataset(stored: Stored, record: Mapping[str, Any]) -> Iterable[tuple[str
 def _texts(stored: Stored, record: Mapping[str, Any], own: Structure) -> Iterator[tuple[str, int]]:
     """What is searched as words, and how often each counts: one field is faster than five."""
     yield record.get("name", ""), 3
-    for tag in record.get("tags", ()):
-        yield tag, 2
+    tags = record.get("tags", ())
+    if isinstance(tags, list):  # what others than datasets call so may be anything
+        yield from ((tag, 2) for tag in tags if isinstance(tag, str))
     yield record.get("description", ""), 1
     for link in (stored.schema, stored.target):
         if link is not None and link.name:
@@ -246,14 +270,16 @@ def _forms_of(text: str, joined: bool) -> _Forms:
 _known_forms = lru_cache(maxsize=20_000)(_forms_of)
 
 
-def _references(stored: Stored, own: Structure) -> Iterator[str]:
+def _references(stored: Stored, record: Mapping[str, Any], own: Structure) -> Iterator[str]:
     """The records this one links to, each with where it does so: `collection:path uri`."""
     paths = LINKS[stored.kind]
     if stored.kind == "schema":
         refs = [(uri, paths[0]) for _, uri in own.nested]
-    else:
+    elif stored.kind in ("dataset", "lens"):
         links = [link.uri for link in (stored.schema, stored.target) if link]
         refs = list(zip(links, paths, strict=True))
+    else:
+        refs = [(record[path], path) for path in paths]
     collection = stored.uri.split("/")[3]
     for uri, path in refs:
         yield f"{collection}:{path} {uri}"

@@ -18,13 +18,15 @@ from atdata_indexer.index.query import among, any_of, between, but, every, term
 from atdata_indexer.index.snapshot import Snapshot
 from atdata_indexer.index.structure import structure
 from atdata_schemas.lexicon import Json
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 from atdata_schemas.versions import SchemaName, Version
 
 MOST_SCHEMAS = 2_000
 """So many schemas of one name are searched, the newest first."""
 
-_SOURCES = [f"{collection}:{path}" for collection, kind in KINDS.items() for path in LINKS[kind]]
+_SOURCES = [
+    f"{collection}:{path}" for collection, kind in COLLECTIONS.items() for path in LINKS[kind]
+]
 
 MOST_SHOWN = 25
 MOST_VERSIONS = 10_000
@@ -158,7 +160,7 @@ def _backlink(text: str, subject: str) -> str:
     collection = view["uri"].split("/")[3]
     sources = [
         f"{collection}:{path}"
-        for path in LINKS[collection.rpartition(".")[2]]
+        for path in LINKS[COLLECTIONS[collection]]
         if subject in _values(view["record"], path)
     ]
     shown = {name: view[name] for name in ("uri", "cid", "author", "indexedAt")}

@@ -88,7 +88,7 @@ def plan(
     filters = {name: every(*queries) for name, queries in _filters(search, question, resolve)}
     if reach is not None:
         filters["viewableAs"] = among("schema_key", list(reach))
-    text = TEXT[search.kind]
+    text = TEXT.get(search.kind, TEXT["dataset"])  # what has no words is not asked for any
     asked = _telling(words(question.words))
     phrases = [one for part in question.phrases if (one := phrase(part.value))]
     excluded = list(_excluded(snapshot, text, question, resolve))
@@ -208,13 +208,11 @@ def _beginning(snapshot: Snapshot, text: str, prefix: str) -> tantivy.Query:
 def _excluded(
     snapshot: Snapshot, text: str, question: Question, resolve: Resolve
 ) -> Iterator[tantivy.Query]:
-    for part in question.excluded:
-        word = phrase(part.value)
-        if word is not None:
-            yield _clause(snapshot, text, word)
-    for kind in _PARTS:
-        for part in question.of(kind, excluded=True):
+    for part in question.parts:
+        if part.excluded and part.kind in _PARTS:
             yield _part(part, resolve)
+        elif part.excluded and (word := phrase(part.value)) is not None:
+            yield _clause(snapshot, text, word)
 
 
 def _filters(
@@ -224,9 +222,9 @@ def _filters(
     found: dict[str, list[tantivy.Query]] = {}
     for name, query in _parameters(search, resolve):
         found.setdefault(name, []).append(query)
-    for kind, name in _PARTS.items():
-        for part in question.of(kind):
-            found.setdefault(name, []).append(_part(part, resolve))
+    for part in question.parts:
+        if part.kind in _PARTS and not part.excluded:
+            found.setdefault(_PARTS[part.kind], []).append(_part(part, resolve))
     yield from found.items()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from atdata_indexer.errors import StoreError
-from atdata_indexer.index import links, similar, suggest
+from atdata_indexer.index import links, resolving, similar, suggest
 from atdata_indexer.index.fields import open_index
 from atdata_indexer.index.lens_graph import LensGraphs, Paths
 from atdata_indexer.index.links import Backlinks, Usage
@@ -88,6 +88,21 @@ class Reader:
                 views += snapshot.views(snapshot.best(query, 1))
         return views
 
+    def account(self, identifier: str) -> str | None:
+        """The DID of an account: of one with records in the index, when named by its handle."""
+        with guarded("the look-up failed"):
+            return resolving.account(self._snapshot(), identifier)
+
+    def schema_of(self, did: str, named: str, version: str | None = None) -> str | None:
+        """The view of a schema by its author and name, or record key: the highest version."""
+        with guarded("the look-up failed"):
+            return resolving.schema_of(self._snapshot(), did, named, version)
+
+    def label_of(self, did: str, name: str, version: str | None = None) -> str | None:
+        """The view of a label by its author and name: the one that was made last."""
+        with guarded("the look-up failed"):
+            return resolving.label_of(self._snapshot(), did, name, version)
+
     def lens_paths(self, source: str, target: str, max_hops: int, limit: int) -> Paths:
         """The ways from one schema to another over lenses, shortest first."""
         snapshot = self._snapshot()
@@ -129,6 +144,11 @@ class Reader:
             if not snapshot.deleted:
                 return {kind: snapshot.records[kind] for kind in kinds}
             return {kind: snapshot.count(term("kind", kind)) for kind in kinds}
+
+    def count(self, kind: str, namespace: str) -> int:
+        """How many records of a kind in one namespace are searchable."""
+        with guarded("the records cannot be counted"):
+            return self._snapshot().count(every(term("kind", kind), term("ns", namespace)))
 
     def _snapshot(self) -> Snapshot:
         if self._now is None:

@@ -34,6 +34,13 @@ class RepoDatabase(BoundedDatabase):
             row = db.execute(tables.PLACE, [did]).fetchone()
         return None if row is None else Place(*row)
 
+    def pds(self, did: str) -> str | None:
+        """The PDS of an active account. Any thread."""
+        with self.reader() as db:
+            sql = "SELECT pds FROM repos WHERE status = 'active' AND did = ?"
+            row = db.execute(sql, [did]).fetchone()
+        return None if row is None else row[0]
+
     def behind(self) -> list[str]:
         """Repos of active accounts that are not in step with their PDS. Any thread."""
         with self.reader() as db:

@@ -16,7 +16,7 @@ from atdata_indexer.index.sentinel import Sentinel
 
 type Address = tantivy.DocAddress
 
-KINDS = ("dataset", "schema", "lens", "sentinel")
+KINDS = ("dataset", "schema", "lens", "label", "verification", "index", "sentinel")
 
 MAX_PAGE = 4_000_000
 """How many characters of views one page holds; a page that reaches it ends early."""

@@ -10,20 +10,24 @@ from dataclasses import asdict, fields, replace
 from hashlib import sha256
 from typing import Any
 
+import duckdb
+
 from atdata_indexer.changes import Changes, Fault, Held, Row
 from atdata_indexer.frames import Account, Gap
 from atdata_indexer.identity import ResolvedIdentity
 from atdata_indexer.index import tables
-from atdata_indexer.index.repos import RepoDatabase, repo_row, totals_row
+from atdata_indexer.index.moderation import ModeratedDatabase, why_hidden
+from atdata_indexer.index.repos import repo_row, totals_row
 from atdata_indexer.index.sortkeys import unique_keys
 from atdata_indexer.index.tables import Link, RecordStatus, Stored
 from atdata_indexer.limits import DEFERRED
+from atdata_schemas.records import KINDS
 
 _OF_ROW = [field.name for field in fields(Row)]
 """What `asdict` would copy, which costs ten times as much."""
 
 
-class Store(RepoDatabase):
+class Store(ModeratedDatabase):
     """The rows, repos, cursors, outbox and quarantine of one AppView.
 
     Raises StoreError when the file is in use, damaged or of a layout this version does not know.
@@ -168,27 +172,42 @@ class Store(RepoDatabase):
             live = self._in(tables.LIVE_OF, moved + [row["did"] for row in bereft])
             self._append((*row[:4], "refresh") for row in live)
 
+    def set_collections(self, collections: Iterable[str]) -> None:
+        """Note which collections are indexed. What is held of others goes; where one is new, repos
+        and hosts were asked for too little, and have to be asked again.
+        """
+        new = sorted(collections)
+        known = self._value("SELECT value FROM meta WHERE key = 'collections'")
+        old = sorted(KINDS) if known is None else known.split()
+        if known is not None and old == new:
+            return
+        with self._transaction():
+            gone = self._all(tables.OUT_OF_SCOPE, [new])
+            for did in {did for _, did, *_ in gone}:
+                self._db.execute(tables.RECOUNT, [did, did])
+            self._append((*row[:4], "delete") for row in gone if row[4] == "live")
+            self._refresh_dependents(row[0] for row in gone if row[5] == "schema")
+            self._db.execute(tables.QUARANTINE_OUT_OF_SCOPE, [new])
+            if set(new) - set(old):
+                self._db.execute(tables.ALL_BEHIND)
+                self._db.execute(tables.DISCOVER_ANEW)
+            self._db.execute(tables.SET_COLLECTIONS, [" ".join(new)])
+
     # What tantivy is derived from
 
-    def outbox(self, after: int, limit: int) -> list[tuple[int, str]]:
-        """The (seq, uri) of up to `limit` outbox entries after seq `after`, in order."""
-        sql = "SELECT seq, uri FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
-        return self._all(sql, [after, limit])
-
-    def oldest(self) -> int | None:
-        """The oldest seq the outbox still holds, if it holds any."""
-        seq: int | None = self._value("SELECT min(seq) FROM outbox")
-        return seq
-
-    def load(self, uris: Iterable[str]) -> list[Stored]:
-        """What the visible ones of `uris` are made of now."""
-        sql = f"{tables.LOAD} WHERE r.state = 'live' AND p.status = 'active' AND r.uri IN"
-        return self._stored(self._in(sql, uris))
+    def load(
+        self, uris: Iterable[str], db: duckdb.DuckDBPyConnection | None = None
+    ) -> list[Stored]:
+        """What the visible ones of `uris` are made of now; on `db`, a connection of `reader`, any
+        thread may ask.
+        """
+        sql = f"{tables.LOAD} WHERE {tables.shown(hides=self.hides)} AND r.uri IN"
+        return self._stored(self._in(sql, uris, db=db), db)
 
     def load_all(self, batch: int = 10_000) -> Iterator[list[Stored]]:
         """Every visible record in batches, for a rebuild."""
         with self.reader() as db:
-            db.execute(f"{tables.LOAD} WHERE r.state = 'live' AND p.status = 'active'")
+            db.execute(f"{tables.LOAD} WHERE {tables.shown()}")
             while rows := db.fetchmany(batch):
                 yield self._stored(rows)
 
@@ -205,11 +224,14 @@ class Store(RepoDatabase):
             fault = db.execute(
                 "SELECT cid, rev, rule, path, reason, seen_us FROM quarantine WHERE uri = ?", [uri]
             ).fetchone()
+            hidden = why_hidden(db, uri, row[1] if row else None)
             account = db.execute(
                 "SELECT status FROM repos WHERE did = split_part(?, '/', 3)", [uri]
             ).fetchone()
         if account is not None and account[0] != "active" and (row is not None or fault):
             return RecordStatus("hidden", account_status=account[0])
+        if hidden is not None and row is not None and row[0] == "live":
+            return RecordStatus("hidden", row[1], row[2], hidden[0], reason=hidden[1])
         if row is not None and row[0] == "live":
             return RecordStatus("indexed", row[1], row[2], indexed_us=row[4], verified=row[5])
         if row is not None and row[0] == "deleted":
@@ -270,33 +292,23 @@ class Store(RepoDatabase):
     def _faults(self, changes: Changes, now_us: int) -> list[dict[str, Any]]:
         return [asdict(fault) | {"seen_us": now_us} for fault in changes.faults.values()]
 
-    def _append(self, entries: Iterable[Sequence[Any]]) -> None:
-        rows = [
-            dict(zip(tables.OUTBOX.names, (seq, *entry), strict=True))
-            for seq, entry in enumerate(entries, self.head + 1)
-        ]
-        if rows:
-            self._insert("outbox", tables.OUTBOX, rows)
-            self.head = rows[-1]["seq"]
-
-    def _refresh_dependents(self, schemas: Iterable[str]) -> None:
-        """Queue whatever shows one of these schemas, so that its document is made again."""
-        uris = list(schemas)
-        if uris:
-            self._append((*row, "refresh") for row in self._all(tables.DEPENDENTS, [uris]))
-
-    def _stored(self, rows: Iterable[Sequence[Any]]) -> list[Stored]:
+    def _stored(
+        self, rows: Iterable[Sequence[Any]], db: duckdb.DuckDBPyConnection | None = None
+    ) -> list[Stored]:
         rows = list(rows)
         refs = {ref for row in rows for ref in row[8:] if ref is not None}
         links = {ref: Link(ref) for ref in refs}
         found = self._in(
-            "SELECT r.uri, r.cid, r.name, r.version, r.body FROM records r"
-            " JOIN repos p ON p.did = r.did"
-            " WHERE r.state = 'live' AND r.kind = 'schema' AND p.status = 'active' AND r.uri IN",
+            f"{tables.LOAD_SCHEMAS} AND {tables.shown(hides=self.hides)} AND r.uri IN",
             refs,
+            db=db,
         )
         links |= {row[0]: Link(*row) for row in found}
-        return [Stored(*(*one, links.get(a), links.get(b))) for *one, a, b in rows]
+        labels = self._labels_of(rows, db)
+        return [
+            Stored(*(*one, links.get(a), links.get(b), labels.get(one[0], ())))
+            for *one, a, b in rows
+        ]
 
 
 def _held(rows: Iterable[Sequence[Any]]) -> dict[str, Held]:

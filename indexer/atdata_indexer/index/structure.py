@@ -1,26 +1,30 @@
 """Schemas by their structure: what a field is found under, and when two schemas are alike. Pure.
 
+Schemas of both namespaces have the same structure where they have the same fields.
+
 A field is found under its parts, any of them left open: `image`, `image:ndarray`,
 `image:ndarray:uint8:3`, `:ndarray:uint8`. Each way of leaving parts open is a term of its own, so
 that a search by structure is a look-up.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from atdata_schemas import alt
 from atdata_schemas.errors import ValidationError
 
 PRIMITIVES = frozenset({"str", "int", "float", "bool", "bytes"})
-KINDS = PRIMITIVES | {"primitive", "ndarray", "nested"}
+KINDS = PRIMITIVES | {"primitive", "ndarray", "nested", "list", "array-format"}
 
 MAX_FIELDS = 128
 """So many fields of a schema are searchable; a schema of an honest author has a few dozen."""
 
 _CACHED_CHARACTERS = 8192
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def _cached(body: str) -> Structure:
 
 
 def _of(body: str) -> Structure:
-    fields: Sequence[dict[str, Any]] = json.loads(body).get("fields", ())
+    fields = _fields(json.loads(body))
     shape = sorted(json.dumps(list(_shape(field))) for field in fields)
     return Structure(
         terms=sorted({term for field in fields[:MAX_FIELDS] for term in _terms(field)}),
@@ -94,6 +98,13 @@ def _of(body: str) -> Structure:
     )
 
 
+def _fields(record: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """The fields of a schema; what is too long to be asked for is left out."""
+    if record.get("$type") != alt.SCHEMA_NSID:
+        return record.get("fields", ())  # type: ignore[no-any-return]  # as the lexicon has it
+    return [field for field in alt.fields_of(record) if len(field["name"]) <= _LONGEST_NAME]
+
+
 def _shape(field: dict[str, Any]) -> Iterator[Any]:
     """What two fields must share to be the same; a description does not count."""
     declared = field["type"]
@@ -101,6 +112,7 @@ def _shape(field: dict[str, Any]) -> Iterator[Any]:
     yield bool(field.get("optional"))
     for part in ("kind", "primitive", "dtype", "shape", "schemaRef"):
         yield declared.get(part)
+    yield from (declared[part] for part in ("items", "format") if part in declared)
 
 
 def _kind(declared: dict[str, Any]) -> str:
@@ -109,7 +121,8 @@ def _kind(declared: dict[str, Any]) -> str:
         case "primitive":
             return str(declared["primitive"])
         case "ndarray":
-            return f"ndarray:{declared['dtype'].casefold()}"
+            dtype = declared.get("dtype", "").casefold()
+            return f"ndarray:{dtype}" if dtype else "ndarray"
         case kind:
             return str(kind)
 
@@ -122,10 +135,13 @@ def _terms(field: dict[str, Any]) -> Iterator[str]:
         case "primitive":
             kinds.append(declared["primitive"])
         case "ndarray":
-            dtype, shape = declared["dtype"].casefold(), declared.get("shape")
-            rests.append(f":{dtype}:")
+            dtype, shape = declared.get("dtype", "").casefold(), declared.get("shape")
+            if dtype:
+                rests.append(f":{dtype}:")
             if shape is not None:
-                rests += [f"::{len(shape)}", f":{dtype}:{len(shape)}"]
+                rests.append(f"::{len(shape)}")
+            if dtype and shape is not None:
+                rests.append(f":{dtype}:{len(shape)}")
     yield f"{name}:::"
     for kind in kinds:
         for rest in rests:

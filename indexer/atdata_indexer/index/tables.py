@@ -4,13 +4,13 @@ LAYOUT counts the versions of the tables; a database of an older one is migrated
 opened, one of a newer one is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-LAYOUT = 3
+LAYOUT = 4
 
 DDL = """
 CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
@@ -39,6 +39,19 @@ CREATE TABLE quarantine (
     uri VARCHAR PRIMARY KEY, did VARCHAR NOT NULL, cid VARCHAR, rev VARCHAR, rule VARCHAR NOT NULL,
     path VARCHAR NOT NULL, reason VARCHAR NOT NULL, raw BLOB, seen_us BIGINT NOT NULL);
 """
+
+_MODERATION = """
+CREATE TABLE takedowns (
+    subject VARCHAR PRIMARY KEY, reason VARCHAR NOT NULL, made_us BIGINT NOT NULL);
+CREATE TABLE labels (
+    src VARCHAR NOT NULL, uri VARCHAR NOT NULL, val VARCHAR NOT NULL, cid VARCHAR NOT NULL,
+    cts VARCHAR NOT NULL, exp_us BIGINT, hides BOOLEAN NOT NULL);
+CREATE TABLE hidden (uri VARCHAR NOT NULL, cid VARCHAR);
+CREATE VIEW hiding AS
+    SELECT subject AS uri, NULL AS cid FROM takedowns
+    UNION SELECT uri, nullif(cid, '') FROM labels WHERE hides;
+"""
+DDL += _MODERATION
 
 MIGRATIONS = {
     1: """
@@ -70,19 +83,21 @@ MIGRATIONS = {
             host VARCHAR NOT NULL, collection VARCHAR NOT NULL, cursor VARCHAR, done_us BIGINT,
             PRIMARY KEY (host, collection));
     """,
+    3: _MODERATION,
 }
 """What leads from each older layout to the next. Forward only: no release reads a newer one."""
 
 _INTEGER_COLUMNS = frozenset(
     {"op_index", "created_us", "sort_created", "indexed_us", "seq", "seen_us"}
     | {"met_us", "resolved_us", "checked_us", "retried_us"}
-    | {"held_rows", "live_records", "live_bytes", "deferred_records"}
+    | {"held_rows", "live_records", "live_bytes", "deferred_records", "exp_us"}
 )
 
 
 def _arrow(*columns: str) -> pa.Schema:
     """The Arrow schema of some columns: text, but for the known integers and the raw bytes."""
     types = {"raw": pa.binary(), "verified": pa.bool_(), "identity_due": pa.bool_()}
+    types["hides"] = pa.bool_()
     types |= dict.fromkeys(_INTEGER_COLUMNS, pa.int64())
     return pa.schema([pa.field(name, types.get(name, pa.string())) for name in columns])
 
@@ -101,12 +116,14 @@ def repo_columns(row: Mapping[str, Any]) -> pa.Schema:
 
 OUTBOX = _arrow("seq", "uri", "did", "cid", "rev", "op")
 QUARANTINE = _arrow("uri", "did", "cid", "rev", "rule", "path", "reason", "raw", "seen_us")
+LABEL = _arrow("src", "uri", "val", "cid", "cts", "exp_us", "hides")
 
 
 INSERT = {
     "records": "INSERT INTO records BY NAME SELECT * FROM incoming",
     "outbox": "INSERT INTO outbox BY NAME SELECT * FROM incoming",
     "quarantine": "INSERT INTO quarantine BY NAME SELECT * FROM incoming",
+    "labels": "INSERT INTO labels BY NAME SELECT * FROM incoming",
 }
 DELETE = {
     "quarantine": "DELETE FROM quarantine WHERE uri",
@@ -243,6 +260,18 @@ SETTLE = (
 
 TAKE_OUT = "DELETE FROM records WHERE uri IN"
 
+OUT_OF_SCOPE = (
+    "DELETE FROM records WHERE collection NOT IN (SELECT unnest(?))"
+    " RETURNING uri, did, cid, rev, state, kind"
+)
+QUARANTINE_OUT_OF_SCOPE = (
+    "DELETE FROM quarantine WHERE split_part(uri, '/', 4) <> ''"
+    " AND split_part(uri, '/', 4) NOT IN (SELECT unnest(?))"
+)
+ALL_BEHIND = "UPDATE repos SET sync = 'desynchronised' WHERE sync = 'active'"
+DISCOVER_ANEW = "UPDATE discoveries SET cursor = NULL, done_us = NULL"
+SET_COLLECTIONS = "INSERT OR REPLACE INTO meta VALUES ('collections', ?)"
+
 DEPENDENTS = (
     "SELECT uri, did, cid, rev FROM records WHERE state = 'live'"
     " AND (schema_uri IN (SELECT unnest($1)) OR target_uri IN (SELECT unnest($1)))"
@@ -275,7 +304,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All that a document is made of. `handle` is None until it was verified both ways."""
+    """All that a document is made of. `handle` is None until it was verified both ways; `labels`
+    are those of the record and of its account, as a view shows them.
+    """
 
     uri: str
     did: str
@@ -287,6 +318,7 @@ class Stored:
     handle: str | None
     schema: Link | None
     target: Link | None
+    labels: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +336,47 @@ class RecordStatus:
     verified: bool | None = None
 
 
+LIVE = "r.state = 'live' AND p.status = 'active'"
+NOT_HIDDEN = (
+    " AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.uri = r.did)"
+    " AND NOT EXISTS (SELECT 1 FROM hidden h WHERE h.uri = r.uri"
+    " AND coalesce(h.cid, r.cid) = r.cid)"
+)
+
+
+def shown(*, hides: bool = True) -> str:
+    """The condition that a row of `records` (r), with that of its account in `repos` (p), is
+    visible. Nothing needs to be looked for where it is known that nothing `hides`.
+
+    The one place that says so: searches, exports and the stream of changes keep to it.
+    """
+    return LIVE + NOT_HIDDEN if hides else LIVE
+
+
+TAKE_DOWN = "INSERT OR REPLACE INTO takedowns VALUES (?, ?, ?)"
+PUT_BACK = "DELETE FROM takedowns WHERE subject = ? RETURNING subject, reason, made_us"
+TAKEDOWNS = "SELECT subject, reason, made_us FROM takedowns ORDER BY made_us DESC, subject"
+LABELLED = "SELECT DISTINCT uri FROM labels WHERE src = ? AND val = ?"
+REJUDGE = "UPDATE labels SET hides = ? WHERE src = ? AND val = ?"
+LABELS_ANEW = "DELETE FROM cursors WHERE starts_with(source, ?)"
+LABELERS_GONE = (
+    "DELETE FROM cursors WHERE starts_with(source, ?) AND source NOT IN (SELECT unnest(?))"
+)
+LABELS_OF = "SELECT src, uri, val, cid, cts FROM labels WHERE NOT hides AND uri IN"
+HIDE_ANEW = "DELETE FROM hidden WHERE uri IN"
+HIDE = "INSERT INTO hidden SELECT uri, cid FROM hiding WHERE uri IN"
+HIDDEN_ACCOUNTS = "SELECT DISTINCT uri FROM hidden WHERE starts_with(uri, 'did:') AND uri IN"
+HIDDEN_RECORDS = (
+    "SELECT DISTINCT r.uri FROM records r JOIN hidden h"
+    " ON h.uri = r.uri AND coalesce(h.cid, r.cid) = r.cid WHERE r.uri IN"
+)
+LIVE_AMONG = "SELECT uri, did, cid, rev, kind FROM records WHERE state = 'live' AND uri IN"
+
+
+LOAD_SCHEMAS = (
+    "SELECT r.uri, r.cid, r.name, r.version, r.body FROM records r"
+    " JOIN repos p ON p.did = r.did WHERE r.kind = 'schema'"
+)
 LOAD = (
     "SELECT r.uri, r.did, r.kind, r.cid, r.body, r.sort_created, r.indexed_us, p.handle,"
     " r.schema_uri, r.target_uri FROM records r JOIN repos p ON p.did = r.did"

@@ -21,7 +21,7 @@ from atdata_indexer.index.panic import guarded
 from atdata_indexer.index.sentinel import Sentinel
 from atdata_indexer.index.snapshot import read_sentinel
 from atdata_indexer.index.store import Store
-from atdata_schemas.records import LENS_NSID
+from atdata_schemas.records import COLLECTIONS
 
 _LAYOUT = f"v{LAYOUT}-"
 CURRENT = "CURRENT"
@@ -69,7 +69,7 @@ class IndexWriter:
         while entries := self._store.outbox(self._staged, _SLICE):
             self._stage(dict.fromkeys(uri for _, uri in entries))
             self._staged = entries[-1][0]
-            touching = (seq for seq, uri in entries if _account(uri) or f"/{LENS_NSID}/" in uri)
+            touching = (seq for seq, uri in entries if _account(uri) or _is_lens(uri))
             self._lenses = max(touching, default=self._lenses)
             if self._staged - self.seq >= BACKLOG:
                 self._make_searchable()
@@ -222,6 +222,10 @@ def current(folder: Path) -> str | None:
         return (folder / CURRENT).read_text("ascii", errors="replace").strip() or None
     except FileNotFoundError:
         return None
+
+
+def _is_lens(uri: str) -> bool:
+    return COLLECTIONS.get(uri.split("/")[3]) == "lens"
 
 
 def _account(uri: str) -> str | None:

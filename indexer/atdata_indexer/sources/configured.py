@@ -22,7 +22,12 @@ def configured(settings: Settings, user_agent: str) -> list[Line]:
 
 
 def _relay(settings: Settings, url: str, user_agent: str) -> Source:
-    return RelaySource(url, user_agent=user_agent, buffer_bytes=settings.buffer_mb << 19)
+    return RelaySource(
+        url,
+        user_agent=user_agent,
+        buffer_bytes=settings.buffer_mb << 19,
+        collections=settings.collections,
+    )
 
 
 def _jetstream(settings: Settings, url: str, user_agent: str) -> Source:
@@ -35,7 +40,14 @@ def _jetstream(settings: Settings, url: str, user_agent: str) -> Source:
             clock=wall_clock,
             user_agent=user_agent,
             buffer_bytes=buffer_bytes,
+            collections=settings.collections,
         )
     secret = settings.jetstream_token
     token = None if secret is None else secret.get_secret_value()
-    return JetstreamV2(url, token=token, user_agent=user_agent, buffer_bytes=buffer_bytes)
+    return JetstreamV2(
+        url,
+        token=token,
+        user_agent=user_agent,
+        buffer_bytes=buffer_bytes,
+        collections=settings.collections,
+    )

@@ -13,7 +13,15 @@ its first bytes behind OVERSIZE, as from a relay.
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Container,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
 from functools import partial
 from typing import ClassVar
@@ -28,7 +36,7 @@ from websockets.exceptions import InvalidStatus
 from atdata_indexer.frames import Decode
 from atdata_indexer.jetstream import NOTICE, JetstreamDecoder, Version, position_of, seen_us
 from atdata_indexer.sources.connection import OVERSIZE, OVERSIZE_KEPT, Connection
-from atdata_schemas.records import KINDS
+from atdata_schemas.records import COLLECTIONS
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 """A record of 1 MB may take six times that as JSON, when every character must be escaped."""
@@ -55,8 +63,11 @@ class _Jetstream(ABC):
 
     version: ClassVar[Version]
 
-    def __init__(self, url: str, *, user_agent: str, buffer_bytes: int) -> None:
+    def __init__(
+        self, url: str, *, user_agent: str, buffer_bytes: int, collections: Collection[str]
+    ) -> None:
         self._url = url.rstrip("/")
+        self._collections = collections
         self._headers = {"User-Agent": user_agent}
         self._buffer_bytes = buffer_bytes
         self._unpacker: zstandard.ZstdDecompressor | None = None
@@ -73,7 +84,7 @@ class _Jetstream(ABC):
 
     def decoder(self, tracked: Container[str]) -> Decode:
         """See `Source.decoder`."""
-        return JetstreamDecoder(self.version, tracked, self.name).decode
+        return JetstreamDecoder(self.version, tracked, self.name, self._collections).decode
 
     def emitted_us(self, frame: bytes) -> int | None:
         """See `Source.emitted_us`."""
@@ -142,15 +153,19 @@ class JetstreamV1(_Jetstream):
         dictionary: bytes | None = None,
         user_agent: str = "atdata-appview",
         buffer_bytes: int = 16 << 20,
+        collections: Collection[str] = COLLECTIONS,
     ) -> None:
-        super().__init__(url, user_agent=user_agent, buffer_bytes=buffer_bytes)
+        super().__init__(
+            url, user_agent=user_agent, buffer_bytes=buffer_bytes, collections=collections
+        )
         self._clock = clock
         if dictionary is not None:
             self._unpacker = _unpacker(zstandard.ZstdCompressionDict(dictionary))
 
     async def frames(self, cursor: int | None) -> AsyncGenerator[Sequence[bytes]]:
         """See `Source.frames`."""
-        query: dict[str, str | int | Sequence[str]] = {"wantedCollections": list(KINDS)}
+        wanted = list(self._collections)
+        query: dict[str, str | int | Sequence[str]] = {"wantedCollections": wanted}
         if cursor is not None:
             query["cursor"] = cursor
         if self._unpacker is not None:
@@ -184,8 +199,11 @@ class JetstreamV2(_Jetstream):
         token: str | None = None,
         user_agent: str = "atdata-appview",
         buffer_bytes: int = 16 << 20,
+        collections: Collection[str] = COLLECTIONS,
     ) -> None:
-        super().__init__(url, user_agent=user_agent, buffer_bytes=buffer_bytes)
+        super().__init__(
+            url, user_agent=user_agent, buffer_bytes=buffer_bytes, collections=collections
+        )
         self._dictionary_id: int | None = None
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -196,7 +214,7 @@ class JetstreamV2(_Jetstream):
         await self._learn()
         begins = [cursor] if cursor is None else [cursor, OLDEST, None]
         while True:
-            query: dict[str, str | int | Sequence[str]] = {"collections": list(KINDS)}
+            query: dict[str, str | int | Sequence[str]] = {"collections": list(self._collections)}
             if begins[0] is not None:
                 query["cursor"] = begins[0]
             if self._dictionary_id is not None:

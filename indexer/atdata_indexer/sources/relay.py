@@ -1,6 +1,6 @@
 """A relay or PDS over `com.atproto.sync.subscribeRepos` (https://atproto.com/specs/event-stream)."""
 
-from collections.abc import AsyncGenerator, Container, Sequence
+from collections.abc import AsyncGenerator, Collection, Container, Sequence
 from functools import partial
 from urllib.parse import urlencode
 
@@ -8,6 +8,7 @@ from websockets.asyncio.client import connect
 
 from atdata_indexer.frames import Decode, Decoder, event_micros
 from atdata_indexer.sources.connection import Connection
+from atdata_schemas.records import COLLECTIONS
 
 MAX_FRAME_BYTES = 5 * 1024 * 1024 + 4096
 PATH = "/xrpc/com.atproto.sync.subscribeRepos"
@@ -26,7 +27,9 @@ class RelaySource:
         user_agent: str = "atdata-appview",
         buffer_bytes: int = 16 << 20,
         message_bytes: int = MAX_FRAME_BYTES,
+        collections: Collection[str] = COLLECTIONS,
     ) -> None:
+        self._collections = collections
         self._url = url.rstrip("/")
         self._user_agent = user_agent
         self._buffer_bytes = buffer_bytes
@@ -44,7 +47,7 @@ class RelaySource:
 
     def decoder(self, tracked: Container[str]) -> Decode:
         """See `Source.decoder`."""
-        return Decoder(tracked, self.name).decode
+        return Decoder(tracked, self.name, self._collections).decode
 
     def emitted_us(self, frame: bytes) -> int | None:
         """See `Source.emitted_us`."""

@@ -1,0 +1,176 @@
+"""Who a request comes from, where a PDS says so (https://atproto.com/specs/xrpc#inter-service-auth).
+
+A PDS that passes a query on sends along a token that the account signed for this service, this
+query and this minute. It matters where callers are counted: a PDS asks for all its accounts from
+one address. What does not hold counts as nothing said; no query is answered differently for it.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from atdata_api.identity import SERVICE
+from atdata_indexer.identity import IdentityUnavailable
+from atdata_indexer.keys import parse_key
+from atdata_schemas.syntax import is_did
+
+LONGEST = 4096
+"""The most characters of a token that are looked at."""
+SKEW_S = 60
+"""How far another's clock may be off."""
+LIFE_S = 3600
+"""The longest that a token may hold from when it was made."""
+KEY_S = 600.0
+"""How long a key is believed, and that one cannot be had."""
+MOST = 20_000
+"""How many keys, and how many tokens, are remembered; what comes beyond is not believed."""
+AT_ONCE = 8
+_CURVES = {"ES256K": "secp256k1", "ES256": "secp256r1"}
+
+
+class InvalidToken(Exception):
+    """A token that is not one of an account for this service, now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token claims, and what shows it."""
+
+    issuer: str
+    nonce: str
+    expires: float
+    algorithm: str
+    signed: bytes
+    signature: bytes
+
+
+def read_token(text: str, *, audience: str, nsid: str, now: float) -> Token:
+    """The claims of a token for `nsid` at `audience`, all but its signature checked.
+
+    Raises InvalidToken.
+    """
+    if len(text) > LONGEST or text.count(".") != 2:
+        raise InvalidToken("not a token")
+    head, claimed, signature = text.split(".")
+    header, claims = _json(head), _json(claimed)
+    issuer = _text(claims, "iss").removesuffix("#atproto")
+    expires, issued = _time(claims, "exp"), _time(claims, "iat")
+    if header.get("alg") not in _CURVES:
+        raise InvalidToken("alg: neither ES256K nor ES256")
+    if not is_did(issuer):
+        raise InvalidToken("iss: not a DID")
+    if _text(claims, "aud") not in (audience, f"{audience}#{SERVICE}"):
+        raise InvalidToken("aud: another service")
+    if _text(claims, "lxm") != nsid:
+        raise InvalidToken("lxm: another method")
+    if not issued - SKEW_S <= now < expires + SKEW_S:
+        raise InvalidToken("exp, iat: not now")
+    if expires - issued > LIFE_S:
+        raise InvalidToken("exp: too far from iat")
+    nonce = _text(claims, "jti")
+    signed = f"{head}.{claimed}".encode("ascii", "replace")
+    return Token(issuer, nonce, expires, header["alg"], signed, _bytes(signature))
+
+
+class ServiceAuth:
+    """Tells callers by their tokens, each of which counts once.
+
+    `audience` is the DID of this service; `key_of` looks up the signing key of an account (None:
+    it has none) and raises IdentityUnavailable.
+    """
+
+    def __init__(
+        self,
+        audience: str,
+        key_of: Callable[[str], Awaitable[str | None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._audience = audience
+        self._key_of = key_of
+        self._clock = clock
+        self._keys: dict[str, tuple[str | None, float]] = {}
+        self._seen: dict[tuple[str, str], float] = {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    def read(self, text: str, nsid: str) -> Token:
+        """The claims of a token. Raises InvalidToken."""
+        return read_token(text, audience=self._audience, nsid=nsid, now=self._clock())
+
+    def knows(self, did: str) -> bool:
+        """Whether a token of this account can be checked without asking anybody."""
+        return self._keys.get(did, (None, 0.0))[1] > self._clock()
+
+    async def caller(self, token: Token) -> str:
+        """The account that signed a token for its first use. Raises InvalidToken."""
+        key = await self._key(token.issuer)
+        try:
+            parsed = parse_key(key or "")
+        except ValueError as error:
+            raise InvalidToken("iss: no signing key") from error
+        if parsed.point.curve.name != _CURVES[token.algorithm]:
+            raise InvalidToken("alg: not that of the key")
+        if not parsed.signed(token.signature, token.signed):
+            raise InvalidToken("not signed by its issuer")
+        self._use(token)
+        return token.issuer
+
+    def _use(self, token: Token) -> None:
+        use = token.issuer, token.nonce
+        now = self._clock()
+        if len(self._seen) >= MOST:
+            self._seen = {one: until for one, until in self._seen.items() if until > now}
+        if use in self._seen or len(self._seen) >= MOST:
+            raise InvalidToken("jti: used before")
+        self._seen[use] = token.expires + SKEW_S
+
+    async def _key(self, did: str) -> str | None:
+        now = self._clock()
+        key, until = self._keys.get(did, (None, 0.0))
+        if until > now:
+            return key
+        async with self._turns:
+            try:
+                key = await self._key_of(did)
+            except IdentityUnavailable:
+                key = None
+        if len(self._keys) >= MOST:
+            self._keys = {one: known for one, known in self._keys.items() if known[1] > now}
+        if len(self._keys) < MOST:
+            self._keys[did] = key, now + KEY_S
+        return key
+
+
+def _json(part: str) -> dict[str, Any]:
+    try:
+        value = json.loads(_bytes(part))
+    except (ValueError, RecursionError) as error:
+        raise InvalidToken("not JSON") from error
+    if not isinstance(value, dict):
+        raise InvalidToken("not an object")
+    return value
+
+
+def _bytes(part: str) -> bytes:
+    try:
+        return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise InvalidToken("not base64url") from error
+
+
+def _text(claims: dict[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidToken(f"{name}: missing")
+    return value
+
+
+def _time(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if type(value) is not int:
+        raise InvalidToken(f"{name}: missing")
+    return float(value)

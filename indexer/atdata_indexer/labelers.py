@@ -1,0 +1,160 @@
+"""Follows labelers by `com.atproto.label.subscribeLabels` (https://atproto.com/specs/label).
+
+Each labeler is read from its first label on, for what it said once still holds, and from where it
+was stored afterwards. What it did not sign, or says in the name of another, is refused.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from urllib.parse import urlencode
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from atdata_indexer.errors import FrameError, FutureCursor, StreamError
+from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, LabelerPlace
+from atdata_indexer.index.moderation import CURSOR
+from atdata_indexer.keys import parse_key
+from atdata_indexer.labels import Label, SignedLabel, read_frame
+
+PATH = "/xrpc/com.atproto.label.subscribeLabels"
+MAX_MESSAGE_BYTES = 1 << 20
+BATCH = 500
+"""How many messages are stored at once, at most."""
+GATHER_S = 0.05
+ROUND_S = 20.0
+"""How often labels are looked for whose time is over."""
+RENEW_S = 60.0
+"""How long a key counts as just read: a label it does not fit is refused meanwhile."""
+
+_FAILURES = (OSError, WebSocketException, FrameError, StreamError, IdentityUnavailable)
+
+type Apply = Callable[[Sequence[Label], Mapping[str, int]], Awaitable[int]]
+
+
+class Labelers:
+    """Follows every labeler of `dids` until cancelled.
+
+    `cursor` says how far one is stored, `apply` stores labels with the cursors that cover them and
+    gives how many were new, `expire` drops those whose time is over. With `verify` they must be
+    signed. What became of them is counted in `counts`.
+    """
+
+    def __init__(
+        self,
+        dids: Sequence[str],
+        resolver: IdentityResolver,
+        cursor: Callable[[str], int | None],
+        *,
+        apply: Apply,
+        expire: Callable[[], Awaitable[int]],
+        pause: Callable[[int], float],
+        user_agent: str,
+        verify: bool,
+    ) -> None:
+        self._dids = dids
+        self._resolver = resolver
+        self._cursors = {did: cursor(f"{CURSOR}{did}") or 0 for did in dids}
+        self._apply = apply
+        self._expire = expire
+        self._pause = pause
+        self._user_agent = user_agent
+        self._verify = verify
+        self._places: dict[str, LabelerPlace] = {}
+        self._renewed: dict[str, float] = {}
+        self.counts: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        """Follow until cancelled. Raises StoreError."""
+        if not self._dids:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for did in self._dids:
+                tasks.create_task(self._follow(did))
+            while True:
+                self.counts["labels_expired"] += await self._expire()
+                await asyncio.sleep(ROUND_S)
+
+    async def _follow(self, did: str) -> None:
+        log = structlog.get_logger().bind(labeler=did)
+        failures = 0
+        while True:
+            begun = self._stored(did)
+            try:
+                await self._locate(did)
+                await self._read(did, begun)
+            except FutureCursor:
+                # It began its stream anew: all that it still says comes again.
+                log.warning("labeler_begins_anew", cursor=begun)
+                await self._store(did, (), 0)
+            except _FAILURES as error:
+                self.counts["labeler_disconnects"] += 1
+                log.warning("labeler_disconnected", error=str(error)[:300])
+            failures = 1 if self._stored(did) != begun else failures + 1
+            await asyncio.sleep(self._pause(failures))
+
+    def _stored(self, did: str) -> int:
+        return self._cursors.get(did, 0)
+
+    async def _locate(self, did: str) -> None:
+        """Read anew where a labeler is and what it signs with."""
+        place = await self._resolver.labeler(did)
+        if place is None:
+            raise IdentityUnavailable(f"{did} is no labeler: its document names no service")
+        self._places[did] = place
+        self._renewed[did] = asyncio.get_running_loop().time()
+
+    async def _read(self, did: str, cursor: int) -> None:
+        """Take in what a labeler says from `cursor` on, until the connection ends."""
+        url = self._places[did].endpoint.replace("http", "ws", 1).rstrip("/")
+        async with connect(
+            f"{url}{PATH}?{urlencode({'cursor': cursor})}",
+            max_size=MAX_MESSAGE_BYTES,
+            compression=None,
+            proxy=None if url.startswith("ws://") else True,
+            user_agent_header=self._user_agent,
+        ) as connection:
+            structlog.get_logger().info("labeler_connected", labeler=did, cursor=cursor)
+            while True:
+                labels: list[Label] = []
+                for message in await _gather(connection):
+                    if isinstance(message, str):
+                        raise FrameError("a text is no frame")
+                    seq, said = read_frame(message)
+                    labels += [one.label for one in said if await self._is_true(did, one)]
+                    cursor = cursor if seq is None else seq
+                await self._store(did, labels, cursor)
+
+    async def _store(self, did: str, labels: Sequence[Label], cursor: int) -> None:
+        self.counts["labels"] += await self._apply(labels, {f"{CURSOR}{did}": cursor})
+        self._cursors[did] = cursor
+
+    async def _is_true(self, did: str, one: SignedLabel) -> bool:
+        """Whether a label is this labeler's; its key may have changed."""
+        known = one.label.src == did and (not self._verify or self._is_signed(did, one))
+        now = asyncio.get_running_loop().time()
+        if not known and one.label.src == did and now - self._renewed[did] > RENEW_S:
+            await self._locate(did)
+            known = self._is_signed(did, one)
+        self.counts["labels_refused"] += not known
+        return known
+
+    def _is_signed(self, did: str, one: SignedLabel) -> bool:
+        key = self._places[did].key
+        try:
+            return key is not None and one.is_by(parse_key(key))
+        except ValueError:
+            return False  # what the document has is no key
+
+
+async def _gather(connection: ClientConnection) -> list[str | bytes]:
+    """The next message, with those that come right behind it."""
+    messages = [await connection.recv()]
+    with suppress(TimeoutError, ConnectionClosed):
+        async with asyncio.timeout(GATHER_S):
+            while len(messages) < BATCH:
+                messages.append(await connection.recv())
+    return messages
