@@ -6,7 +6,6 @@ A stream keeps its cursor and connects again by itself, behind the last change i
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -133,6 +132,8 @@ class AsyncChangeStream(_Stream):
         return self
 
     async def __anext__(self) -> Change:
+        from asyncio import sleep
+
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
         while True:
@@ -140,10 +141,10 @@ class AsyncChangeStream(_Stream):
                 connection = await self._connected()
                 change = self._position.take(await connection.recv())
             except InvalidStatus as error:
-                await asyncio.sleep(self._denied(error))
+                await sleep(self._denied(error))
             except (ConnectionClosed, InvalidHandshake, OSError):
                 await self.close()
-                await asyncio.sleep(self._position.pause())
+                await sleep(self._position.pause())
             else:
                 if change is not None:
                     return change
