@@ -1,7 +1,7 @@
 """Records of both namespaces are in one index: found together, shown in the words asked for."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from atdata_api.server import AppView
-from atdata_client import DatasetView
+from atdata_client import DatasetLoader, DatasetView, IndexClient
+from atdata_client._linked import linked_schemas
+from atdata_client._types import StoredRecord
 from atdata_indexer.admin_client import AdminClient
 from atdata_schemas.lexicon import lexicons
 from atdata_schemas.records import COLLECTIONS, KINDS
@@ -115,6 +117,21 @@ def test_datasets_of_both_are_found_together(world: World, api: Api) -> None:
         narrowed = uris(api.ask("searchDatasets", q="newts", namespace=namespace)["datasets"])
         assert narrowed >= wanted
         assert narrowed.isdisjoint({world.own, world.lossless, world.lossy} - wanted)
+
+
+def test_the_client_loads_a_foreign_dataset_where_nothing_is_lost(
+    world: World, appview: AppView
+) -> None:
+    with IndexClient(appview.url) as index:
+        loader = DatasetLoader(index=index)
+        dataset = loader.load_dataset(world.lossless)
+        assert dataset.url == "s3://newts/{000000..000009}.tar"
+        names = [field["name"] for field in world.ada.records[world.own_schema]["fields"]]
+        assert sorted(field.name for field in fields(dataset.sample_type)) == sorted(names)
+        with pytest.raises(ValueError, match="has no words for"):
+            loader.load_dataset(world.lossy)
+        with pytest.raises(ValueError, match="is not a schema record"):
+            linked_schemas(world.own, lambda uri: StoredRecord(uri, "", world.ada.records[uri]))
 
 
 def test_a_foreign_record_is_shown_as_written_and_translated_where_nothing_is_lost(

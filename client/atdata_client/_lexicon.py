@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from atdata_client._license import warn_unless_spdx
 from atdata_schemas.errors import ValidationError
 from atdata_schemas.lexicon import MAX_INTEGER, decode_bytes
-from atdata_schemas.records import DATASET_NSID, KINDS, LENS_NSID, SCHEMA_NSID, parse_record
+from atdata_schemas.records import (
+    COLLECTIONS,
+    DATASET_NSID,
+    KINDS,
+    LENS_NSID,
+    SCHEMA_NSID,
+    parse_record,
+)
+from atdata_schemas.translation import from_alt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +149,22 @@ def check_record(record: Mapping[str, Any]) -> Record:
     Raises ValidationError, which names the field and the rule it breaks.
     """
     return parse_record(record["$type"], _ANY_TID, to_json(record))
+
+
+def own_words(uri: str, record: dict[str, Any], nsid: str) -> dict[str, Any]:
+    """A record as one of `nsid`, those of `science.alt.dataset` in this project's words.
+
+    Raises ValueError when it is of another kind, or something would be lost.
+    """
+    if record.get("$type") == nsid:
+        return record
+    kind = nsid.rpartition(".")[2]
+    if COLLECTIONS.get(str(record.get("$type"))) != kind:
+        raise ValueError(f"Record at {uri} is not a {kind} record")
+    translated = from_alt(record)
+    if translated is None:
+        raise ValueError(f"the {kind} at {uri} says what {nsid} has no words for")
+    return dict(translated)
 
 
 def warn_of_handles(record: Mapping[str, Any]) -> None:

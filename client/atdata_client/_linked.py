@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from atdata_client._lexicon import SCHEMA_NSID, check_record
+from atdata_client._lexicon import SCHEMA_NSID, check_record, own_words
 from atdata_client._types import StoredRecord
 from atdata_schemas.records import Nested, Schema
 
@@ -57,8 +57,6 @@ def linked_schemas(uri: str, fetch: Fetch) -> Mapping[str, LinkedSchema]:
 
 def linked_schema(uri: str, stored: StoredRecord) -> LinkedSchema:
     """The schema of one record. Raises ValueError when the record is none."""
-    if stored.value.get("$type") != SCHEMA_NSID:
-        raise ValueError(f"Record at {uri} is not a schema record")
-    schema = check_record(stored.value)
+    schema = check_record(own_words(uri, stored.value, SCHEMA_NSID))
     assert isinstance(schema, Schema)
     return LinkedSchema(uri, stored.cid, schema)

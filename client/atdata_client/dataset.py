@@ -11,6 +11,7 @@ from atdata_client._lexicon import (
     DATASET_NSID,
     build_dataset_record,
     check_record,
+    own_words,
     unpack_metadata,
     warn_of_handles,
 )
@@ -181,9 +182,7 @@ class DatasetLoader:
         """
         # Before anything is asked: without it there is nothing to load into.
         atdata = part("atdata", of="atdata", for_="load_dataset")
-        record = self._record(uri)
-        if record.get("$type") != DATASET_NSID:
-            raise ValueError(f"Record at {uri} is not a dataset record")
+        record = own_words(uri, self._record(uri), DATASET_NSID)
         check_record(record)
         urls: list[str] = record["urls"]
         check_urls(urls)

@@ -20,6 +20,9 @@ class ValidationError(ValueError):
         self.rule = rule
         self.message = message
 
+    def __reduce__(self) -> tuple[type["ValidationError"], tuple[str, str, str]]:
+        return type(self), (self.path, self.rule, self.message)
+
 
 class LexiconError(ValueError):
     """A lexicon document uses something the validator does not know, or refers to nothing."""
