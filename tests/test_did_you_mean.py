@@ -1,6 +1,9 @@
 """Words that the index does not hold, and what they may have been meant to be."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from atdata_indexer.index.query import Search
 from atdata_indexer.index.snapshot import Snapshot
 from atdata_indexer.index.spelling import LONGEST, corrections, distance
 from tests.described import dataset, delete, holding, snapshot
-from tests.small_index import SmallIndex
+from tests.small_index import BOB, LENS, SCHEMA, SmallIndex, row
 
 GONE = "did:plc:gonegonegonegonegonegone"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -182,6 +185,18 @@ def test_a_search_for_a_mistyped_word_says_what_it_found_instead(index: SmallInd
     assert page.did_you_mean == "satellite"
     assert page.total == 1
     assert index.reader.search(Search("dataset", "satellite")).did_you_mean is None
+
+
+@pytest.mark.parametrize("odd", [5, [1], {"a": 1}, [{}], [{"name": 7}]])
+def test_members_that_no_lexicon_knows_hinder_no_correction(tmp_path: Path, odd: Any) -> None:
+    small = SmallIndex(tmp_path)
+    body = {"$type": LENS, "name": "Submarine photographs", "tags": odd, "fields": odd}
+    ends = {"schema_uri": f"at://{BOB}/{SCHEMA}/a", "target_uri": f"at://{BOB}/{SCHEMA}/b"}
+    small.put([row(BOB, LENS, "3klensaaaaaaa", json.dumps(body), name="x", **ends)])
+    small.reader.refresh()
+    page = small.reader.search(Search("lens", q="subamrine photogarphs"))
+    small.close()
+    assert page.did_you_mean == "submarine photographs"
 
 
 def test_of_many_mistyped_words_only_the_first_few_are_looked_up(index: SmallIndex) -> None:

@@ -132,6 +132,8 @@ def test_what_is_known_of_callers_is_bounded() -> None:
         ("::1", None),
         ("::ffff:127.0.0.1", None),
         ("", None),
+        ("unknown", "unknown"),
+        ("1.2.3.4:55 and more", "1.2.3.4:55 and more"),
     ],
 )
 def test_callers_are_told_apart_by_address(host: str, caller: str | None) -> None:

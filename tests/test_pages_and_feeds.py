@@ -163,6 +163,21 @@ def test_a_feed_is_xml_whatever_it_says(hostile: tuple[TestClient, str]) -> None
     assert link.attrib["href"] == f"https://index.example{page_of(uri)}"
 
 
+@pytest.mark.parametrize("tags", [5, [1, "pond"], {"a": 1}, None])
+def test_a_feed_bears_members_that_no_lexicon_knows(tmp_path: Path, tags: Any) -> None:
+    small = SmallIndex(tmp_path)
+    said = {"$type": SCHEMA, "name": "Photo", "version": "1.0.0", "tags": tags}
+    small.put([row(BOB, SCHEMA, "3kschemaaaaaa", json.dumps(said), name="Photo", version="1.0.0")])
+    small.reader.refresh()
+    app = create_app(small.reader, _Unasked(small.store), ServiceIdentity("https://index.example"))
+    with TestClient(app) as client:
+        answer = client.get("/feeds/schemas.atom")
+    small.close()
+    assert answer.status_code == 200
+    terms = re.findall(r'category term="([^"]*)"', answer.text)
+    assert terms == (["pond"] if isinstance(tags, list) else [])
+
+
 def test_the_sitemap_leads_to_every_dataset(api: Api, recorded_appview: AppView) -> None:
     recorded_appview.indexer.export()
     root = ElementTree.fromstring(api.get("/sitemap.xml").content)  # noqa: S314 - our own

@@ -1,5 +1,6 @@
 """A caller is known by the token its PDS sends along: signed, for us, for this query, now, once."""
 
+import asyncio
 import base64
 import json
 import time
@@ -133,6 +134,28 @@ async def test_who_cannot_be_looked_up_is_nobody_and_not_asked_for_at_once_again
     with pytest.raises(InvalidToken):
         await world.caller(token(iss=did, iat=NOW + 600, exp=NOW + 660))
     assert world.asked == [did, did]
+
+
+async def test_many_tokens_of_a_stranger_make_one_look_up(world: World) -> None:
+    many = [world.caller(token(jti=f"a{number}")) for number in range(16)]
+    assert await asyncio.gather(*many) == [ALICE.did] * 16
+    assert world.asked == [ALICE.did]
+
+
+async def test_who_is_long_to_look_up_is_not_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atdata_api.service_auth.LOOK_UP_S", 0.01)
+
+    async def never(did: str) -> str | None:
+        world.asked.append(did)
+        await asyncio.Event().wait()
+        return None
+
+    auth = ServiceAuth(US, never, lambda: world.now)
+    with pytest.raises(InvalidToken):
+        await auth.caller(auth.read(token(), NSID))
+    assert world.asked == [ALICE.did]
 
 
 # --- behind a real PDS ----------------------------------------------------------------------------

@@ -219,6 +219,34 @@ async def test_what_was_hidden_while_nothing_ran_is_withdrawn_at_the_start(
     assert Kept(small, None).exports.current() is None
 
 
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+async def test_one_that_cannot_be_read_is_withdrawn_when_something_is_hidden(
+    small: SmallIndex, damage: str
+) -> None:
+    small.put([PHOTO, dataset(PHOTO.uri)])
+    kept = Kept(small, None)
+    path = kept.exports.path(await kept.exporter.make(), "schemas")
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:50])
+    small.account(BOB, active=False)
+    small.reader.refresh()
+    kept.exporter.check()
+    assert kept.exports.current() is None
+
+
+async def test_withdrawing_leaves_what_is_in_the_making(small: SmallIndex) -> None:
+    small.put([PHOTO])
+    kept = Kept(small, None)
+    made = await kept.exporter.make()
+    unfinished = kept.exports.path(made, "schemas").parents[1] / "unfinished"
+    unfinished.mkdir()
+    kept.exports.withdraw()
+    assert unfinished.exists()
+    assert not kept.exports.path(made, "schemas").exists()
+
+
 async def test_an_export_of_another_database_is_withdrawn(small: SmallIndex) -> None:
     small.put([PHOTO])
     await Kept(small, None).exporter.make()

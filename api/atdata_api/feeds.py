@@ -87,5 +87,7 @@ def _add_entry(feed: Element, view: Mapping[str, Any], places: Places) -> None:
     add(person, "name", author["handle"] if known else author["did"])
     add(person, "uri", places.feed("datasets", author=author["did"]))
     add(entry, "summary", record.get("description") or record.get("name", ""))
-    for tag in record.get("tags", ()):
-        add(entry, "category", attributes={"term": tag})
+    tags = record.get("tags")  # of what is no dataset they may be anything
+    for tag in tags if isinstance(tags, list) else ():
+        if isinstance(tag, str):
+            add(entry, "category", attributes={"term": tag})

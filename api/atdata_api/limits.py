@@ -69,7 +69,7 @@ def caller_of(host: str) -> str | None:
     try:
         ip = ip_address(host.partition("%")[0])
     except ValueError:
-        return None  # a Unix socket: whoever may use it
+        return host[:64] or None  # what a proxy said instead of an address is counted like one
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped is None:
             return None if ip.is_loopback else str(ip_network((ip, 64), strict=False))

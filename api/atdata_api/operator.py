@@ -23,7 +23,7 @@ from atdata_api.commands import read_settings
 from atdata_indexer import overview
 from atdata_indexer.admin_client import AdminClient
 from atdata_indexer.errors import IndexerError, IndexerUnavailable, StoreError
-from atdata_indexer.exports import Export
+from atdata_indexer.exports import Export, Exports
 from atdata_indexer.fetch import Fetcher
 from atdata_indexer.index import backup as backups
 from atdata_indexer.index.audit import Audit
@@ -60,6 +60,12 @@ class _Stopped(Upkeep):
 
     def overview(self) -> Overview:
         return overview.of_stopped(self)
+
+    def take_down(self, named: str, reason: str) -> Takedown:
+        taken = super().take_down(named, reason)
+        # No exporter looks whether it is in the files, which others may serve meanwhile.
+        Exports(self.settings.data_dir).withdraw()
+        return taken
 
     def sample(self, size: int) -> Sample:
         return asyncio.run(self._sample(size))

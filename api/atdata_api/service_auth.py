@@ -27,6 +27,8 @@ LIFE_S = 3600
 """The longest that a token may hold from when it was made."""
 KEY_S = 600.0
 """How long a key is believed, and that one cannot be had."""
+LOOK_UP_S = 3.0
+"""How long a caller's key is waited for; who is not known by then is counted by address."""
 MOST = 20_000
 """How many keys, and how many tokens, are remembered; what comes beyond is not believed."""
 AT_ONCE = 8
@@ -133,11 +135,14 @@ class ServiceAuth:
         key, until = self._keys.get(did, (None, 0.0))
         if until > now:
             return key
-        async with self._turns:
-            try:
+        try:
+            async with asyncio.timeout(LOOK_UP_S), self._turns:
+                key, until = self._keys.get(did, (None, 0.0))  # others may have asked meanwhile
+                if until > now:
+                    return key
                 key = await self._key_of(did)
-            except IdentityUnavailable:
-                key = None
+        except (IdentityUnavailable, TimeoutError):
+            key = None
         if len(self._keys) >= MOST:
             self._keys = {one: known for one, known in self._keys.items() if known[1] > now}
         if len(self._keys) < MOST:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from atdata_api.errors import XrpcError
 from atdata_api.export import ExportRoutes
 from atdata_api.identity import ServiceIdentity
 from atdata_api.places import Places
@@ -54,4 +55,7 @@ class SitemapRoutes:
 
     def _datasets(self) -> pq.ParquetFile:
         exports, made = self._export.current()
-        return pq.ParquetFile(exports.path(made, "datasets"))
+        try:
+            return pq.ParquetFile(exports.path(made, "datasets"))
+        except FileNotFoundError as error:
+            raise XrpcError(503, "NotExported", "the export has just been withdrawn") from error

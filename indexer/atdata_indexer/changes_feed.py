@@ -97,8 +97,10 @@ def read(store: Store, after: int, until: int) -> Batch:
             break
         reached = one.seq
         if one.op in SHOWING:
-            if one.uri in live or one.did in inactive:
+            if one.did in inactive or (one.uri in live and one.op != "update"):
                 continue  # hidden now; the entry that hid it is told
+            if one.uri in live:
+                one = replace(one, op="hide", cid=None)  # it may be the update itself that hid it
             one = _shown(one, visible.get(one.uri))
             size += len(one.view or "")
         told.append(one)

@@ -192,6 +192,7 @@ class Indexer:
             pause=pause,
             user_agent=agent,
             verify=self._verify,
+            allow_private=settings.allow_loopback,
         )
         self._asked: asyncio.Queue[Sequence[str]] = asyncio.Queue()
         self._backfills = 0

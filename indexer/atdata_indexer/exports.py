@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
@@ -87,16 +88,21 @@ class Exports:
 
     def withdraw(self) -> None:
         """Offer none, and leave nothing of any."""
-        if not self._root.exists():
+        made = self.current()
+        if made is None:
             return
         (self._root / _MANIFEST).unlink(missing_ok=True)
         sync_folder(self._root)
-        self._clear(set())
+        # Only this one: another may be in the making. What stays of it goes when the next is made.
+        shutil.rmtree(self._root / made.folder, ignore_errors=True)
 
     def holds(self, made: Export, did: str) -> bool:
-        """Whether anything of an account is in an export."""
+        """Whether anything of an account is in an export, as far as can be read."""
         for name in made.files.keys() - {"tags"}:
-            dids = pq.read_table(self.path(made, name), columns=["did"])["did"]
+            try:
+                dids = pq.read_table(self.path(made, name), columns=["did"])["did"]
+            except (OSError, pa.ArrowException):
+                return True  # gone or damaged: nobody knows
             if pc.index(dids, did).as_py() >= 0:
                 return True
         return False

@@ -5,10 +5,11 @@ was stored afterwards. What it did not sign, or says in the name of another, is 
 """
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,6 +20,7 @@ from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, Label
 from atdata_indexer.index.moderation import CURSOR
 from atdata_indexer.keys import parse_key
 from atdata_indexer.labels import Label, SignedLabel, read_frame
+from atdata_indexer.net import is_public
 
 PATH = "/xrpc/com.atproto.label.subscribeLabels"
 MAX_MESSAGE_BYTES = 1 << 20
@@ -54,6 +56,7 @@ class Labelers:
         pause: Callable[[int], float],
         user_agent: str,
         verify: bool,
+        allow_private: bool = False,
     ) -> None:
         self._dids = dids
         self._resolver = resolver
@@ -63,6 +66,7 @@ class Labelers:
         self._pause = pause
         self._user_agent = user_agent
         self._verify = verify
+        self._allow_private = allow_private
         self._places: dict[str, LabelerPlace] = {}
         self._renewed: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
@@ -112,6 +116,7 @@ class Labelers:
         url = self._places[did].endpoint.replace("http", "ws", 1).rstrip("/")
         async with connect(
             f"{url}{PATH}?{urlencode({'cursor': cursor})}",
+            host=await self._address(url),
             max_size=MAX_MESSAGE_BYTES,
             compression=None,
             proxy=None if url.startswith("ws://") else True,
@@ -121,12 +126,30 @@ class Labelers:
             while True:
                 labels: list[Label] = []
                 for message in await _gather(connection):
-                    if isinstance(message, str):
-                        raise FrameError("a text is no frame")
-                    seq, said = read_frame(message)
+                    try:
+                        seq, said = read_frame(message if isinstance(message, bytes) else b"")
+                    except FrameError:
+                        self.counts["labeler_frames_skipped"] += 1
+                        continue
+                    except StreamError:
+                        await self._store(did, labels, cursor)
+                        raise
                     labels += [one.label for one in said if await self._is_true(did, one)]
                     cursor = cursor if seq is None else seq
                 await self._store(did, labels, cursor)
+
+    async def _address(self, url: str) -> str:
+        """The address that a labeler's document leads to, which must be a public one: a labeler may
+        change its document at any time.
+        """
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(parts.hostname or "", port, type=socket.SOCK_STREAM)
+        address = str(found[0][4][0])
+        if not self._allow_private and not is_public(address):
+            raise IdentityUnavailable(f"{parts.hostname} has no public address")
+        return address
 
     async def _store(self, did: str, labels: Sequence[Label], cursor: int) -> None:
         self.counts["labels"] += await self._apply(labels, {f"{CURSOR}{did}": cursor})

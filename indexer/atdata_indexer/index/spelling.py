@@ -100,11 +100,14 @@ def _two_edits(snapshot: Snapshot, word: str) -> Iterator[str]:
 
 
 def _said(view: Mapping[str, Any]) -> str:
+    """The words of a record; members that its lexicon does not know may be anything."""
     record = view["record"]
-    fields = (field["name"] for field in record.get("fields", ()))
-    return " ".join(
-        [record["name"], record.get("description", ""), *record.get("tags", ()), *fields]
-    )
+    said = [record.get("name"), record.get("description")]
+    for name in ("tags", "fields"):
+        some = record.get(name)
+        said += some if isinstance(some, list) else ()
+    texts = (one.get("name") if isinstance(one, dict) else one for one in said)
+    return " ".join(text for text in texts if isinstance(text, str))
 
 
 def _parts(snapshot: Snapshot, word: str) -> str | None:
