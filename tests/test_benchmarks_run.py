@@ -64,11 +64,11 @@ def test_freshness_ends_with_its_figures() -> None:
 
 
 def test_backfill_ends_with_its_figures_and_misses_nothing() -> None:
-    figures = figures_of("backfill", "--repos", "60", "--kills", "3")
+    figures = figures_of("backfill", "--repos", "90", "--kills", "2")
     assert list(figures) == ["repos_per_s", "records_per_s", "expected", "killed", "missing"]
     assert figures["missing"] == 0
-    assert figures["killed"] >= 3
-    assert figures["expected"] > 60
+    assert figures["killed"] >= 2
+    assert figures["expected"] > 90
 
 
 def test_the_client_ends_with_its_figures_and_finds_what_listing_finds() -> None:
