@@ -53,6 +53,7 @@ def running(data_dir: Path, *, apart: bool = False, **settings: Any) -> Iterator
         "handle_resolver": NOBODY,
         "identity_hours": 8760,
         "backfill": False,
+        "export_hour": "none",
         "log_format": "json",
         **settings,
     }
