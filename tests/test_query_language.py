@@ -30,7 +30,8 @@ def test_words_phrases_exclusions_and_filters_are_told_apart() -> None:
     question = parse('chest x-ray "lung nodule" -adult -"to be" tag:ct -license:MIT imag*')
     assert question.words == (word("chest"), word("x-ray"), word("imag", prefix=True))
     assert question.phrases == (Part(Kind.PHRASE, "lung nodule"),)
-    assert question.excluded == (
+    words = question.of(Kind.WORD, excluded=True)
+    assert words + question.of(Kind.PHRASE, excluded=True) == (
         word("adult", excluded=True),
         Part(Kind.PHRASE, "to be", excluded=True),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict
 
 from atdata_client._frames import Columns, Row
 from atdata_client._highlights import Highlight
+from atdata_client._labels import Label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,28 +60,42 @@ class SchemaLink:
         return cls(value["uri"], value["status"], *known)
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What the labeler `src` says of a record or its author (`uri`), and when."""
-
-    src: str
-    uri: str
-    val: str
-    cts: datetime
-
-    @classmethod
-    def from_json(cls, value: JsonObject) -> Self:
-        """From `app.bsky.atdata.defs#label`."""
-        return cls(value["src"], value["uri"], value["val"], datetime.fromisoformat(value["cts"]))
-
-
 class _Beside(TypedDict):
     translation: dict[str, Any] | None
     labels: tuple[Label, ...] | None
 
 
+class _View(Row):
+    """A record in the index, and what its author calls it."""
+
+    __slots__ = ()
+
+    record: dict[str, Any]
+    translation: dict[str, Any] | None
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The record in the words of `app.bsky.atdata`, as far as it can be said in them."""
+        return self.record if self.translation is None else self.translation
+
+    @property
+    def name(self) -> str:
+        """The name its author gave it."""
+        return str(self.said.get("name", ""))
+
+    @property
+    def description(self) -> str | None:
+        """What its author says of it."""
+        return self.said.get("description") or None
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When its author says it was made; None where that is no date."""
+        return _moment(self.said.get("createdAt"))
+
+
 @dataclass(frozen=True, slots=True)
-class DatasetView(Row):
+class DatasetView(_View):
     """A dataset in the index; `record` is what its author wrote, in JSON form.
 
     A record of another namespace has a `translation` where nothing is lost by it; `labels` are what
@@ -143,53 +158,33 @@ class DatasetView(Row):
         )
 
     @property
-    def _said(self) -> dict[str, Any]:
-        """The record in the words of `app.bsky.atdata`, as far as it can be said in them."""
-        return self.record if self.translation is None else self.translation
-
-    @property
-    def name(self) -> str:
-        """The name its author gave it."""
-        return str(self._said.get("name", ""))
-
-    @property
-    def description(self) -> str | None:
-        """What its author says about it, None when nothing."""
-        return self._said.get("description") or None
-
-    @property
     def tags(self) -> tuple[str, ...]:
         """Its tags, as written."""
-        return tuple(self._said.get("tags") or ())
+        return tuple(self.said.get("tags") or ())
 
     @property
     def urls(self) -> tuple[str, ...]:
         """Its shards, in WebDataset brace notation. Somebody else's words: look before opening."""
-        return tuple(self._said.get("urls") or ())
+        return tuple(self.said.get("urls") or ())
 
     @property
     def license(self) -> str | None:
         """Its license, an SPDX identifier where the author kept to them."""
-        return self._said.get("license") or None
+        return self.said.get("license") or None
 
     @property
     def samples(self) -> int | None:
         """How many samples its author says it has."""
-        return _count(self._said.get("size"), "samples")
+        return _count(self.said.get("size"), "samples")
 
     @property
     def bytes(self) -> int | None:
         """How many bytes its author says its shards have."""
-        return _count(self._said.get("size"), "bytes")
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When its author says it was made, None where that is no moment."""
-        return _moment(self._said.get("createdAt"))
+        return _count(self.said.get("size"), "bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class SchemaView(Row):
+class SchemaView(_View):
     """A schema in the index; `record` is what its author wrote, in JSON form."""
 
     COLUMNS: ClassVar[Columns] = {
@@ -220,40 +215,20 @@ class SchemaView(Row):
         return cls(*_head(value), datetime.fromisoformat(value["indexedAt"]), **_beside(value))
 
     @property
-    def _said(self) -> dict[str, Any]:
-        """The record in the words of `app.bsky.atdata`, as far as it can be said in them."""
-        return self.record if self.translation is None else self.translation
-
-    @property
-    def name(self) -> str:
-        """The name of the sample type."""
-        return str(self._said.get("name", ""))
-
-    @property
     def version(self) -> str:
         """The semantic version of the schema."""
-        return str(self._said.get("version", ""))
+        return str(self.said.get("version", ""))
 
     @property
     def field_names(self) -> tuple[str, ...]:
         """The names of its fields, in order."""
-        fields = self._said.get("fields")
+        fields = self.said.get("fields")
         found = fields if isinstance(fields, list) else ()
         return tuple(str(one["name"]) for one in found if isinstance(one, dict) and "name" in one)
 
-    @property
-    def description(self) -> str | None:
-        """What its author says about it, None when nothing."""
-        return self._said.get("description") or None
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When its author says it was made, None where that is no moment."""
-        return _moment(self._said.get("createdAt"))
-
 
 @dataclass(frozen=True, slots=True)
-class LensView(Row):
+class LensView(_View):
     """A lens in the index; `record` is what its author wrote. Its code is text, never run."""
 
     COLUMNS: ClassVar[Columns] = {
@@ -296,26 +271,6 @@ class LensView(Row):
         ends = (SchemaLink.from_json(value["source"]), SchemaLink.from_json(value["target"]))
         indexed = datetime.fromisoformat(value["indexedAt"])
         return cls(*_head(value), *ends, indexed, **_beside(value))
-
-    @property
-    def _said(self) -> dict[str, Any]:
-        """The record in the words of `app.bsky.atdata`, as far as it can be said in them."""
-        return self.record if self.translation is None else self.translation
-
-    @property
-    def name(self) -> str:
-        """The name its author gave it."""
-        return str(self._said.get("name", ""))
-
-    @property
-    def description(self) -> str | None:
-        """What its author says about it, None when nothing."""
-        return self._said.get("description") or None
-
-    @property
-    def created_at(self) -> datetime | None:
-        """When its author says it was made, None where that is no moment."""
-        return _moment(self._said.get("createdAt"))
 
 
 @dataclass(frozen=True, slots=True)

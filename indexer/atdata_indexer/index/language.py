@@ -86,11 +86,6 @@ class Question:
         """The phrases that are looked for."""
         return self.of(Kind.PHRASE)
 
-    @property
-    def excluded(self) -> tuple[Part, ...]:
-        """The words and phrases that must not be there."""
-        return self.of(Kind.WORD, excluded=True) + self.of(Kind.PHRASE, excluded=True)
-
     def of(self, kind: Kind, *, excluded: bool = False) -> tuple[Part, ...]:
         """The parts of one kind, asked for or excluded."""
         return tuple(p for p in self.parts if p.kind is kind and p.excluded is excluded)
