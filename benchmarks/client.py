@@ -35,7 +35,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from atdata_client import ATProtoClient, DatasetLoader, IndexClient
-from atdata_client._lexicon import to_json
+from atdata_client._records.lexicon import to_json
 from atdata_indexer.ingest import wall_clock
 from atdata_schemas.records import DATASET_NSID, SCHEMA_NSID
 from benchmarks.appview import PATIENCE_S, running

@@ -4,9 +4,14 @@ import json
 
 import pytest
 
-from atdata_client._changes import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Change, Position
+from atdata_client._index.changes import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    Change,
+    Position,
+)
+from atdata_client._index.reader import index_error
 from atdata_client.errors import IndexUnavailable, InvalidRequest, UnexpectedResponse
-from atdata_client.index import index_error
 
 NSID = "app.bsky.atdata.subscribeChanges"
 DID = "did:plc:frogs"

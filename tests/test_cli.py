@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from atdata_client import cli
-from atdata_client._types import DatasetView, LensView, RecordStatus, SchemaView
+from atdata_client._index.views import DatasetView, LensView, RecordStatus, SchemaView
 from atdata_client.tables import dataset_table, plain, status_table, view_table
 from tests.canned_index import CID, DID, Canned, canned_index, dataset_view, page
 

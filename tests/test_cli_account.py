@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from atdata_client import ATProtoClient, cli
-from atdata_client._kept_session import KeptSession, SessionFile
+from atdata_client.cli.kept_session import KeptSession, SessionFile
 from tests.appview import PATIENCE_S, wait_until
 from tests.canned_index import CID, Canned, canned_index
 from tests.real_pds import PASSWORD, Account, RealPds

@@ -24,8 +24,8 @@ URI = f"at://{DID}/app.bsky.atdata.dataset/3aaaaaaaaaaaa"
 TAGS = Canned({"tags": [{"tag": "sea", "count": 7}]})
 METHODS = sorted(
     name
-    for name, value in vars(IndexClient).items()
-    if not name.startswith("_") and inspect.isfunction(value)
+    for name, value in inspect.getmembers(IndexClient, inspect.isfunction)
+    if not name.startswith("_")
 )
 
 
@@ -47,8 +47,8 @@ def waiting(recorded_appview: AppView) -> Iterator[IndexClient]:
 
 
 def test_both_clients_have_the_same_methods() -> None:
-    public = {name for name in vars(IndexClient) if not name.startswith("_")}
-    assert {name for name in vars(AsyncIndexClient) if not name.startswith("_")} == public
+    public = {name for name in dir(IndexClient) if not name.startswith("_")}
+    assert {name for name in dir(AsyncIndexClient) if not name.startswith("_")} == public
     assert len(METHODS) >= 19
     assert inspect.signature(AsyncIndexClient) == inspect.signature(IndexClient)
 
@@ -180,7 +180,7 @@ async def test_a_client_works_again_after_close() -> None:
 
 
 async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atdata_client._http.MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr("atdata_client._net.http.MAX_BODY_BYTES", 1000)
     with canned_index(Canned(b" " * 1001)) as canned:
         async with AsyncIndexClient(canned.url, attempts=1) as index:
             with pytest.raises(IndexUnavailable, match="longer than 1000 bytes"):

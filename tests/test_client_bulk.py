@@ -21,7 +21,7 @@ from atdata_client import (
     ValidationError,
     publish_many,
 )
-from atdata_client._plan import MAX_BYTES, MAX_WRITES, Plan, Write
+from atdata_client._records.plan import MAX_BYTES, MAX_WRITES, Plan, Write
 from atdata_client.bulk import Item
 from atdata_client.errors import Failure
 from tests.logged_in import logged_in

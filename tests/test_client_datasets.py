@@ -20,7 +20,7 @@ from atdata_client import (
     UnsafeUrlError,
     ValidationError,
 )
-from atdata_client._shards import check_urls
+from atdata_client._records.shards import check_urls
 from tests.canned_index import Canned, canned_index, dataset_view
 from tests.real_pds import RealPds
 

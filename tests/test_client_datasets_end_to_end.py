@@ -31,7 +31,7 @@ from atdata_client import (
     extend_atdata,
     publish_many,
 )
-from atdata_client._types import StoredRecord
+from atdata_client._records.stored import StoredRecord
 from atdata_schemas.records import KINDS, parse_record
 from tests.appview import wait_until
 from tests.following import following

@@ -5,8 +5,8 @@ from typing import Any
 import atdata
 import pytest
 
-from atdata_client._lexicon import changed_record
-from atdata_client._license import is_spdx, spdx_hint
+from atdata_client._records.lexicon import changed_record
+from atdata_client._records.license import is_spdx, spdx_hint
 from atdata_client.dataset import dataset_record
 
 SCHEMA = "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/app.bsky.atdata.schema/3aaaaaaaaaaaa"

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from atdata_client import ValidationError
-from atdata_client._lexicon import check_record
-from atdata_client._size import count_size
+from atdata_client._records.lexicon import check_record
+from atdata_client._records.size import count_size
 from atdata_client.dataset import dataset_record
 from atdata_schemas.records import Dataset
 

@@ -20,7 +20,7 @@ from atdata_client import (
     RecordNotFound,
     SampleMismatch,
 )
-from atdata_client._views import shortest_path
+from atdata_client._schemas.lens_paths import shortest_path
 from tests.logged_in import logged_in
 from tests.real_pds import RealPds
 

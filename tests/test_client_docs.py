@@ -22,6 +22,7 @@ from atdata_api.server import AppView
 from atdata_client import errors
 from atdata_client.cli import EXIT_CODES
 from tests.following import following
+from tests.left_open import closed_at_the_end
 from tests.logged_in import made_default
 from tests.real_pds import RealPds
 
@@ -70,14 +71,12 @@ def test_its_program_runs_from_top_to_bottom(
         "__name__": "client_md",
         "print": lambda *words: told.append(" ".join(map(str, words))),
     }
-    with following(pds, tmp_path / "index") as index:
+    with following(pds, tmp_path / "index") as index, closed_at_the_end(names):
         monkeypatch.setenv("ATDATA_APPVIEW_URL", index.url)
         for code in PROGRAM:
             for words, ours in said.items():
                 code = code.replace(words, ours)
             exec(compile(code, "docs/client.md", "exec"), names)  # noqa: S102  # our own page
-        names["client"].close()
-        names["loader"].close()
     assert all(words in PAGE for words in said)
     assert told[0] == f"Photos of garden birds by {account.handle}"
     assert told[1:] == [f"bird {number} (4, 5, 3) uint8" for number in range(6)]

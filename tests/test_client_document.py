@@ -16,6 +16,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from atdata_client import (
     UnsupportedTypeError,
     extend_atdata,
 )
+from tests.left_open import closed_at_the_end
 from tests.logged_in import made_default
 from tests.real_pds import Account, RealPds
 
@@ -127,27 +129,28 @@ def account(pds: RealPds, monkeypatch: pytest.MonkeyPatch) -> Account:
     return pds.create_account()
 
 
-def run(code: str, account: Account, **names: Any) -> dict[str, Any]:
+@contextmanager
+def run(code: str, account: Account, **names: Any) -> Iterator[dict[str, Any]]:
     """The names that code of the document leaves; it logs in as `account`."""
     code = code.replace("alice.bsky.social", account.handle)
     code = code.replace('"password"', repr(account.password))
     names |= {"atdata": atdata, "NDArray": NDArray, "__name__": "document"}
-    exec(compile(code, str(DESIGN), "exec"), names)  # noqa: S102  # the document's own
-    return names
+    with closed_at_the_end(names):
+        exec(compile(code, str(DESIGN), "exec"), names)  # noqa: S102  # the document's own
+        yield names
 
 
 def test_client_usage(account: Account) -> None:
     [code] = [code for code in USAGE if len(code.split("\n")) < 6 and "login" in code]
-    client = run(code.replace("atdata.atproto", "atdata_client"), account)["client"]
-    assert client.is_authenticated
-    assert client.did == account.did
-    client.close()
+    with run(code.replace("atdata.atproto", "atdata_client"), account) as left:
+        assert left["client"].is_authenticated
+        assert left["client"].did == account.did
 
 
 def test_schema_usage(pds: RealPds, account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.warns(UserWarning, match="field 'image'"):
-        left = run(usage("SchemaPublisher(client)\nschema_uri"), account)
-    uri = left["schema_uri"]
+    code = usage("SchemaPublisher(client)\nschema_uri")
+    with pytest.warns(UserWarning, match="field 'image'"), run(code, account) as left:
+        uri = left["schema_uri"]
     assert capsys.readouterr().out == f"Published schema at {uri}\n"
     record = pds.stored(uri)["value"]
     assert (record["name"], record["version"]) == ("MySample", "1.0.0")
@@ -156,7 +159,6 @@ def test_schema_usage(pds: RealPds, account: Account, capsys: pytest.CaptureFixt
         {"kind": "ndarray", "dtype": "float32"},
         {"kind": "primitive", "primitive": "str"},
     ]
-    left["client"].close()
 
 
 def my_sample() -> Any:
@@ -170,9 +172,9 @@ def my_sample() -> Any:
 
 def test_dataset_usage(pds: RealPds, account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     code = usage('url="s3://bucket/data-{000000..000009}.tar"')
-    with pytest.warns(UserWarning, match="field 'image'"):
-        left = run(code, account, MySample=my_sample())
-    uri = left["dataset_uri"]
+    warned = pytest.warns(UserWarning, match="field 'image'")
+    with warned, run(code, account, MySample=my_sample()) as left:
+        uri = left["dataset_uri"]
     assert capsys.readouterr().out == f"Published dataset at {uri}\n"
     record = pds.stored(uri)["value"]
     assert record["name"] == "My Training Data"
@@ -181,7 +183,6 @@ def test_dataset_usage(pds: RealPds, account: Account, capsys: pytest.CaptureFix
     assert record["license"] == "MIT"
     assert record["urls"] == ["s3://bucket/data-{000000..000009}.tar"]
     assert pds.stored(record["schemaRef"])["value"]["name"] == "MySample"
-    left["client"].close()
 
 
 @pytest.fixture
@@ -197,11 +198,11 @@ def extended() -> Iterator[None]:
 def test_extension_usage(account: Account) -> None:
     code = usage("dataset.publish_to_atproto(client")
     assert "dataset = atdata.Dataset.from_atproto(client, uri)" in code
+    warned = pytest.warns(UserWarning, match="field 'image'")
     with ATProtoClient() as client:
         client.login(account.handle, account.password)
-        with pytest.warns(UserWarning, match="field 'image'"):
-            left = run(code, account, MySample=my_sample(), client=client)
-        assert client.get_record(left["uri"])["name"] == "My Dataset"
+        with warned, run(code, account, MySample=my_sample(), client=client) as left:
+            assert client.get_record(left["uri"])["name"] == "My Dataset"
     # What the document keeps for the future: a class made from the schema.
     assert left["dataset"].sample_type.__name__ == "MySample"
     assert left["dataset"].url == "s3://..."

@@ -155,7 +155,7 @@ def test_an_import_that_was_cut_short_is_made_again(
 ) -> None:
     path = tmp_path / "x.jsonl"
     export_records(alice, path)
-    monkeypatch.setattr("atdata_client._plan.MAX_WRITES", 2)
+    monkeypatch.setattr("atdata_client._records.plan.MAX_WRITES", 2)
     create, calls = bob.create_records, 0
 
     def breaking(records: Any) -> dict[str, str]:

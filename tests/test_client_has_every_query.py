@@ -84,7 +84,7 @@ def value_of(parameter: str, declared: Mapping[str, Any]) -> Any:
 def test_every_query_has_a_method() -> None:
     own = {nsid for nsid in lexicons().queries() if nsid.startswith(f"{NS}.")}
     assert {f"{NS}.{name}" for name in METHODS} == own
-    public = {name for name in vars(IndexClient) if not name.startswith("_")}
+    public = {name for name in dir(IndexClient) if not name.startswith("_")}
     assert public - set(METHODS.values()) == {"changes", "close", "url"}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from atdata_client import ATProtoClient, IdentityError
-from atdata_client._identity import is_loopback, is_public, pds_endpoint
+from atdata_client._net.identity import is_loopback, is_public, pds_endpoint
 
 DID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 SERVICE = {

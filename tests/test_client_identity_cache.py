@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from atdata_client import ATProtoClient, IdentityError, PdsError
-from atdata_client._cache import MAX_IN_MEMORY, Cache, cid_of
-from atdata_client._types import StoredRecord
+from atdata_client._net.cache import MAX_IN_MEMORY, Cache, cid_of
+from atdata_client._records.stored import StoredRecord
 from tests.logged_in import logged_in
 from tests.real_pds import RealPds
 

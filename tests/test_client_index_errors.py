@@ -13,8 +13,8 @@ from atdata_client import (
     RateLimited,
     UnexpectedResponse,
 )
-from atdata_client._http import retry_after
-from atdata_client._xrpc import _wait
+from atdata_client._net.http import retry_after
+from atdata_client._net.xrpc import _wait
 from atdata_client.errors import Failure
 from tests.canned_index import Canned, canned_index
 
@@ -134,7 +134,7 @@ def test_an_address_that_is_none_is_unavailable_too(
 
 
 def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atdata_client._http.MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr("atdata_client._net.http.MAX_BODY_BYTES", 1000)
     with (
         canned_index(Canned(b" " * 1001)) as canned,
         IndexClient(canned.url, attempts=1) as index,

@@ -13,9 +13,9 @@ import pytest
 
 from atdata_api.server import AppView
 from atdata_client import DatasetView, IndexClient, Results
-from atdata_client._frames import SHOWN_ROWS, Row
-from atdata_client._links import Backlink, LensPath
-from atdata_client._pages import FacetValue
+from atdata_client._index.frames import SHOWN_ROWS, Row
+from atdata_client._index.links import Backlink, LensPath
+from atdata_client._index.pages import FacetValue
 from tests.canned_index import Canned, canned_index, dataset_view, page
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e<img src=x onerror=alert(2)>"

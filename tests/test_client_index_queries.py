@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from atdata_client import IndexClient, Results, UnexpectedResponse
-from atdata_client._highlights import ByteSlice, Highlight
-from atdata_client._links import Backlink, LensPaths, SchemaUsage
-from atdata_client._pages import Facet, FacetValue
-from atdata_client._requests import query_pairs
-from atdata_client._service import Counts, ServiceDescription, Source
-from atdata_client._types import (
+from atdata_client._index.highlights import ByteSlice, Highlight
+from atdata_client._index.links import Backlink, LensPaths, SchemaUsage
+from atdata_client._index.pages import Facet, FacetValue
+from atdata_client._index.requests import query_pairs
+from atdata_client._index.service import Counts, ServiceDescription, Source
+from atdata_client._index.views import (
     Author,
     DatasetView,
     LensView,

@@ -5,11 +5,27 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import get_overloads
+from typing import Any, get_overloads, get_type_hints
 
 import pytest
 
 import atdata_client
+from atdata_client import (
+    AsyncChangeStream,
+    AsyncIndexClient,
+    AsyncPages,
+    Change,
+    ChangeStream,
+    DatasetView,
+    IndexClient,
+    LensPaths,
+    LensView,
+    Pages,
+    RecordStatus,
+    Results,
+    SchemaView,
+    TagCount,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,6 +75,38 @@ def test_every_parameter_and_answer_of_the_public_names_has_a_type() -> None:
         ]
         assert bare == [], f"{function}: {bare}"
         assert signature.return_annotation is not signature.empty, function
+
+
+@pytest.mark.parametrize("client", [IndexClient, AsyncIndexClient])
+def test_the_types_of_an_index_client_can_be_read_as_it_runs(client: Any) -> None:
+    """As frameworks do that make tools or commands of functions."""
+    waiting = client is IndexClient
+    pages: Any = Pages if waiting else AsyncPages
+    gives = {
+        "search_datasets": pages[DatasetView],
+        "get_datasets": Results[DatasetView],
+        "list_tags": Results[TagCount],
+        "find_lens_paths": LensPaths,
+        "changes": ChangeStream if waiting else AsyncChangeStream,
+        "close": type(None),
+    }
+    assert get_type_hints(client.__init__)["timeout"] is float
+    methods = [name for name in vars(client) if not name.startswith("_")]
+    assert len(methods) >= 20
+    assert gives.keys() <= set(methods)
+    for name in methods:
+        method = getattr(client, name)
+        hints = get_type_hints(method)
+        parameters = inspect.signature(method).parameters
+        assert hints.keys() == {*parameters, "return"} - {"self"}, name
+        assert not any(isinstance(hint, str) for hint in hints.values()), name
+        assert hints["return"] == gives.get(name, hints["return"]), name
+
+
+@pytest.mark.parametrize("value", [DatasetView, SchemaView, LensView, RecordStatus, Change])
+def test_the_types_of_what_an_index_answers_can_be_read_as_it_runs(value: Any) -> None:
+    assert get_type_hints(value)["uri"] is str
+    assert get_type_hints(value.from_json)["return"]
 
 
 def test_every_public_name_has_a_docstring_of_its_own() -> None:

@@ -11,7 +11,7 @@ import pytest
 from atdata import packable
 
 from atdata_client import ATProtoClient, IndexClient, LensLoader, LensPublisher, ValidationError
-from atdata_client._lexicon import code_reference
+from atdata_client._records.lexicon import code_reference
 from tests.canned_index import Canned, canned_index
 from tests.real_pds import RealPds
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from atdata_client import ATProtoClient, CodeNotPublished, LensPublisher
-from atdata_client._git import Checkout, checkout_of
+from atdata_client._records.git import Checkout, checkout_of
 from tests.conftest import require
 from tests.real_pds import RealPds
 

@@ -16,7 +16,7 @@ from atdata_client import (
     import_records,
 )
 from atdata_client._extras import part
-from atdata_client._types import StoredRecord
+from atdata_client._records.stored import StoredRecord
 from tests.schema_records import BOX, plain, schema
 
 URI = BOX.replace("schema", "dataset")

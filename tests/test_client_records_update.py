@@ -13,7 +13,7 @@ from atdata_client import (
     SwapConflict,
     ValidationError,
 )
-from atdata_client._lexicon import unpack_metadata
+from atdata_client._records.lexicon import unpack_metadata
 from tests.logged_in import logged_in
 from tests.real_pds import RealPds
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from atdata_client import UnsupportedTypeError
-from atdata_client._annotations import FieldSpec, class_description, field_spec, field_specs
+from atdata_client._schemas.annotations import FieldSpec, class_description, field_spec, field_specs
 from atdata_client.client import ATProtoClient
 from atdata_client.schema import SchemaPublisher
 

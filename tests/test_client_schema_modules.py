@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from atdata_client import ATProtoClient, SchemaLoader, SchemaPublisher, ValidationError
-from atdata_client._generate import RESERVED
-from atdata_client._types import StoredRecord
+from atdata_client._records.stored import StoredRecord
+from atdata_client._schemas.generate import RESERVED
 from tests.schema_records import BOX, OTHER, array, nested, plain, schema
 
 BOX_RECORD = schema(corners=array("float32", 4, 2), label=plain("str")) | {

@@ -7,7 +7,7 @@ import pytest
 
 from atdata_api.server import AppView
 from atdata_client import IndexClient, InvalidRequest, NotFound
-from atdata_client._types import as_json
+from atdata_client._index.views import as_json
 from tests.asking import NS, Api
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from atdata_client import SampleMismatch, ValidationError
-from atdata_client._validate import sample_check, validate_sample
+from atdata_client._schemas.validate import sample_check, validate_sample
 from tests.schema_records import BOX, array, nested, plain, schema
 
 IMAGE = np.zeros((2, 4, 3), np.uint8)

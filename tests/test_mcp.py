@@ -21,9 +21,9 @@ from mcp_types import CallToolResult, TextContent, Tool
 import atdata_client
 from atdata_api.server import AppView
 from atdata_client import IndexClient, SchemaLoader, cli
-from atdata_client._excerpt import DEPTH, ITEMS, NOTES, ROOM, TEXT, Excerpt
-from atdata_client._types import StoredRecord
+from atdata_client._records.stored import StoredRecord
 from atdata_client.mcp import serving
+from atdata_client.mcp.excerpt import DEPTH, ITEMS, NOTES, ROOM, TEXT, Excerpt
 from tests import alt_records
 from tests.appview import PROGRAM
 from tests.contents import quarantined
@@ -328,7 +328,7 @@ def test_what_is_missing_is_named_with_its_extra(
     monkeypatch.delattr(atdata_client, "mcp")
     for name in [one for one in sys.modules if one.partition(".")[0] == "mcp"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("mcp", "_mcp_tools"):
+    for name in ("mcp", "mcp.server", "mcp.tools"):
         monkeypatch.delitem(sys.modules, f"atdata_client.{name}")
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(SystemExit, match="2"):

@@ -10,8 +10,8 @@ import pytest
 
 from atdata_api.server import AppView
 from atdata_client import DatasetLoader, DatasetView, IndexClient
-from atdata_client._linked import linked_schemas
-from atdata_client._types import StoredRecord
+from atdata_client._records.stored import StoredRecord
+from atdata_client._schemas.linked import linked_schemas
 from atdata_indexer.admin_client import AdminClient
 from atdata_schemas.lexicon import lexicons
 from atdata_schemas.records import COLLECTIONS, KINDS

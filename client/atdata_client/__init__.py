@@ -12,19 +12,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from atdata_client._changes import Change
     from atdata_client._extend import extend_atdata
-    from atdata_client._frames import Results
-    from atdata_client._links import Backlink, LensPath, LensPaths, SchemaUsage
-    from atdata_client._pages import AsyncPages, Facet, FacetValue, Pages
-    from atdata_client._service import ServiceDescription, Suggestion, TagCount
-    from atdata_client._types import (
+    from atdata_client._index.changes import Change
+    from atdata_client._index.frames import Results
+    from atdata_client._index.links import Backlink, LensPath, LensPaths, SchemaUsage
+    from atdata_client._index.pages import AsyncPages, Facet, FacetValue, Pages
+    from atdata_client._index.service import ServiceDescription, Suggestion, TagCount
+    from atdata_client._index.views import (
         DatasetView,
         LensView,
         RecordStatus,
         SchemaView,
-        StoredRecord,
     )
+    from atdata_client._records.stored import StoredRecord
     from atdata_client.async_index import AsyncIndexClient
     from atdata_client.bulk import DatasetItem, LensItem, Plan, SchemaItem, publish_many
     from atdata_client.client import ATProtoClient
@@ -132,39 +132,39 @@ _MODULES = {
     "ATProtoClient": "client",
     "AsyncChangeStream": "follow",
     "AsyncIndexClient": "async_index",
-    "AsyncPages": "_pages",
-    "Backlink": "_links",
-    "Change": "_changes",
+    "AsyncPages": "_index.pages",
+    "Backlink": "_index.links",
+    "Change": "_index.changes",
     "ChangeStream": "follow",
     "Compatibility": "compatibility",
     "DatasetItem": "bulk",
     "DatasetLoader": "dataset",
     "DatasetPublisher": "dataset",
-    "DatasetView": "_types",
-    "Facet": "_pages",
-    "FacetValue": "_pages",
+    "DatasetView": "_index.views",
+    "Facet": "_index.pages",
+    "FacetValue": "_index.pages",
     "IndexClient": "index",
     "LensItem": "bulk",
     "LensLoader": "lens",
-    "LensPath": "_links",
-    "LensPaths": "_links",
+    "LensPath": "_index.links",
+    "LensPaths": "_index.links",
     "LensPublisher": "lens",
-    "LensView": "_types",
-    "Pages": "_pages",
+    "LensView": "_index.views",
+    "Pages": "_index.pages",
     "Plan": "bulk",
-    "RecordStatus": "_types",
+    "RecordStatus": "_index.views",
     "RegisteredSchema": "registry",
-    "Results": "_frames",
+    "Results": "_index.frames",
     "SchemaItem": "bulk",
     "SchemaLoader": "schema",
     "SchemaPublisher": "schema",
     "SchemaRegistry": "registry",
-    "SchemaUsage": "_links",
-    "SchemaView": "_types",
-    "ServiceDescription": "_service",
-    "StoredRecord": "_types",
-    "Suggestion": "_service",
-    "TagCount": "_service",
+    "SchemaUsage": "_index.links",
+    "SchemaView": "_index.views",
+    "ServiceDescription": "_index.service",
+    "StoredRecord": "_records.stored",
+    "Suggestion": "_index.service",
+    "TagCount": "_index.service",
     "export_records": "exchange",
     "extend_atdata": "_extend",
     "import_records": "exchange",

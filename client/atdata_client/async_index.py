@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Concatenate, Self
 
-from atdata_client import _queries as queries
-from atdata_client._frames import Results, Row
-from atdata_client._pages import AsyncPages, Page
-from atdata_client._requests import Batches, Listing, Query, query_pairs
-from atdata_client._xrpc import AsyncXrpcReader
-from atdata_client.index import index_address, index_error
+from atdata_client._index import queries
+from atdata_client._index.frames import Results, Row
+from atdata_client._index.pages import AsyncPages, Page
+from atdata_client._index.reader import IndexReader
+from atdata_client._index.requests import Batches, Listing, Query, Subscription, query_pairs
+from atdata_client._net.xrpc import AsyncXrpcReader
+from atdata_client.follow import AsyncChangeStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from typing import Any
-
-    from atdata_client.follow import AsyncChangeStream
 
 
 def _one[**P, R](
@@ -39,7 +38,7 @@ def _several[**P, R: Row](
         found = [one for query in asked.queries for one in await self._get(query)]
         return Results(found, asked.item)
 
-    return queries.as_method(method, describe)
+    return queries.as_method(method, describe, Results)
 
 
 def _paged[**P, R: Row](
@@ -50,29 +49,28 @@ def _paged[**P, R: Row](
     def method(self: AsyncIndexClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncPages[R]:
         return AsyncPages(describe(*args, **kwargs), self._page)
 
-    return queries.as_method(method, describe)
+    return queries.as_method(method, describe, AsyncPages)
 
 
-class AsyncIndexClient:
+def _followed[**P](
+    describe: Callable[P, Subscription],
+) -> Callable[Concatenate[AsyncIndexClient, P], AsyncChangeStream]:
+    """The method that gives the stream; it connects by itself."""
+
+    def method(self: AsyncIndexClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncChangeStream:
+        return AsyncChangeStream(self._start(describe(*args, **kwargs)))
+
+    return queries.as_method(method, describe, AsyncChangeStream)
+
+
+class AsyncIndexClient(IndexReader[AsyncXrpcReader]):
     """What `IndexClient` is, for programs that wait for many things at once (asyncio or trio).
 
     The same methods, parameters, results and errors. What has pages is gone through with
     `async for`; everything else is awaited. Use it as an async context manager, or await `close`.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        namespace: str = "app.bsky.atdata",
-        timeout: float = 10.0,
-        attempts: int = 3,
-    ) -> None:
-        self._namespace = namespace
-        self._timeout = timeout
-        self._xrpc = AsyncXrpcReader(
-            index_address(url), index_error, timeout=timeout, attempts=attempts
-        )
+    _reader = AsyncXrpcReader
 
     search_datasets = _paged(queries.search_datasets)
     search_schemas = _paged(queries.search_schemas)
@@ -92,32 +90,7 @@ class AsyncIndexClient:
     backlinks = _paged(queries.backlinks)
     record_status = _one(queries.record_status)
     describe = _one(queries.describe)
-
-    def changes(
-        self,
-        *,
-        cursor: str | int | None = None,
-        collections: Sequence[str] = (),
-        authors: Sequence[str] = (),
-        tags: Sequence[str] = (),
-    ) -> AsyncChangeStream:
-        """Every change to the index behind `cursor` (one of a stream's; None: from now on).
-
-        Only of these collections, accounts (DIDs or handles) and datasets with one of these tags.
-        The stream is in order and connects again by itself. It raises InvalidRequest when it
-        cannot go on: its `error` is `OutdatedCursor`, `FutureCursor` or `EpochChanged`.
-        """
-        from atdata_client.follow import AsyncChangeStream, Start
-
-        filters = {"collections": collections, "authors": authors, "tags": tags}
-        nsid = f"{self._namespace}.subscribeChanges"
-        start = Start(self.url, nsid, filters, cursor, index_error, self._timeout)
-        return AsyncChangeStream(start)
-
-    @property
-    def url(self) -> str:
-        """The base URL of the index."""
-        return self._xrpc.url
+    changes = _followed(queries.changes)
 
     async def close(self) -> None:
         """Close the connections; the next query opens new ones."""
@@ -130,8 +103,8 @@ class AsyncIndexClient:
         await self.close()
 
     async def _get[R](self, query: Query[R]) -> R:
-        nsid = f"{self._namespace}.{query.name}"
-        return query.read(await self._xrpc.query(nsid, query_pairs(query.params)), self._xrpc)
+        answer = await self._xrpc.query(self._nsid(query.name), query_pairs(query.params))
+        return query.read(answer, self._xrpc)
 
     async def _page[R: Row](self, query: Query[Page[R]]) -> Page[R]:
         return await self._get(query)

@@ -8,8 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atdata_client._drafts import DEFAULT_VERSION, drafts
-from atdata_client._lexicon import (
+from atdata_client._records.lexicon import (
     DATASET_NSID,
     LENS_NSID,
     SCHEMA_NSID,
@@ -17,8 +16,9 @@ from atdata_client._lexicon import (
     to_json,
     warn_of_handles,
 )
-from atdata_client._plan import Plan, Write, carry_out
-from atdata_client._tid import Tids
+from atdata_client._records.plan import Plan, Write, carry_out
+from atdata_client._records.tid import Tids
+from atdata_client._schemas.drafts import DEFAULT_VERSION, drafts
 from atdata_client.dataset import dataset_record, sample_type_of
 from atdata_client.lens import lens_record
 from atdata_client.schema import ANY_SCHEMA_URI
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from atdata import Dataset
 
-    from atdata_client._drafts import Draft
-    from atdata_client._plan import Progress, Written
+    from atdata_client._records.plan import Progress, Written
+    from atdata_client._schemas.drafts import Draft
     from atdata_client.client import ATProtoClient
     from atdata_client.lens import LensCode
     from atdata_client.registry import SchemaRegistry

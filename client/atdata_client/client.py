@@ -6,33 +6,21 @@ anywhere in a record; what is read back holds `{"$bytes": unpadded base64}`, as 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from atdata_client._cache import Cache
-from atdata_client._identity import PLC_DIRECTORY, Directory
-from atdata_client._sdk import (
-    TIMEOUT,
-    json_object,
-    new_client,
-    pds_error,
-    sdk_errors,
-    session_of,
-    subject,
-    url_of,
-)
-from atdata_client._types import StoredRecord
-from atdata_client._xrpc import XrpcReader
-from atdata_client.errors import Failure, PdsError, RecordNotFound
+from atdata_client._net.cache import Cache
+from atdata_client._net.identity import PLC_DIRECTORY, Directory
+from atdata_client._net.repos import Repos
+from atdata_client._net.sdk import session_of, subject
+from atdata_client._net.session import PdsSession
+from atdata_client._records.stored import StoredRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from atproto import Client, Session
-
-_PAGE = 100
-_ATTEMPTS = 3
+    from atproto import Client
 
 
 class ATProtoClient:
@@ -55,12 +43,9 @@ class ATProtoClient:
     ) -> None:
         if client is not None and base_url is not None:
             raise ValueError("give a client or a base_url, not both")
-        self._client = client
-        self._given = client
-        self._base_url = base_url
         self._cache = Cache(cache)
-        self._directory = Directory(plc_url, cache=self._cache)
-        self._readers: dict[str, XrpcReader] = {}
+        self._session = PdsSession(client, base_url)
+        self._repos = Repos(self._session, Directory(plc_url, cache=self._cache))
 
     def login(self, handle: str, password: str) -> None:
         """Log in with a handle, DID or e-mail address and a password or app password.
@@ -68,8 +53,7 @@ class ATProtoClient:
         Raises AuthenticationError for wrong credentials, IdentityError when the account names no
         PDS, PdsError when the PDS does not answer.
         """
-        with self._entering(lambda: self._home_of(handle)) as sdk:
-            sdk.login(handle, password, fetch_bsky_profile=False)
+        self._session.login(handle, password, lambda: self._repos.home_of(handle))
 
     def login_with_token(self, access_token: str, refresh_token: str) -> None:
         """Go on with a session begun elsewhere, from its access and refresh JWTs.
@@ -81,7 +65,7 @@ class ATProtoClient:
 
         did = subject(access_token)
         start = Session("handle.invalid", did, access_token, refresh_token)
-        self._resume(start, lambda: self._directory.pds_of(did))
+        self._session.resume(start, lambda: self._repos.pds_of(did))
 
     def export_session(self) -> str:
         """The session as text, for `login_with_session`. Raises ValueError when not logged in.
@@ -89,9 +73,10 @@ class ATProtoClient:
         It holds the session's tokens: keep it as you would a password. Tokens are renewed now and
         then, and the ones before end; what was exported last is what goes on.
         """
-        if self._client is None or self._session is None:
+        session = self._session.now
+        if session is None:
             raise ValueError("Not authenticated")
-        return str(self._client.export_session_string())
+        return str(session.export())
 
     def login_with_session(self, session: str) -> None:
         """Go on with a session that `export_session` gave, at the PDS it was begun with.
@@ -99,17 +84,17 @@ class ATProtoClient:
         Raises what `login_with_token` raises, and AuthenticationError for text that is no session.
         """
         start = session_of(session)
-        self._resume(start, lambda: start.pds_endpoint)
+        self._session.resume(start, lambda: start.pds_endpoint)
 
     @property
     def is_authenticated(self) -> bool:
         """Whether there is a session. That the PDS still honours it shows with the next call."""
-        return self._session is not None
+        return self._session.now is not None
 
     @property
     def did(self) -> str:
         """The DID of the account that is logged in. Raises ValueError when none is."""
-        session = self._session
+        session = self._session.now
         if session is None:
             raise ValueError("Not authenticated")
         return str(session.did)
@@ -162,7 +147,7 @@ class ATProtoClient:
         or since `swap_cid` (SwapConflict otherwise). A schema, dataset or lens is checked before it
         is sent. Raises what `put_record` and `get_record` raise, ValidationError.
         """
-        from atdata_client._lexicon import changed_record
+        from atdata_client._records.lexicon import changed_record
 
         self._own(uri)
         before = self.fetch_record(uri)
@@ -206,13 +191,12 @@ class ATProtoClient:
         from atdata_schemas.syntax import AtUri
 
         target = AtUri.parse(uri)
-        did = self._did_of(target.authority)
+        did = self._repos.did_of(target.authority)
         is_schema = target.collection in SCHEMA_COLLECTIONS
         own = f"at://{did}/{target.collection}/{target.rkey}"
         if is_schema and max_age > 0 and (known := self._cache.record(own, max_age=max_age)):
             return known
-        params = {"repo": did, "collection": target.collection, "rkey": target.rkey}
-        stored = _stored(self._read(did, "com.atproto.repo.getRecord", params))
+        stored = self._repos.record(did, target.collection, target.rkey)
         if is_schema:
             self._cache.keep_record(StoredRecord(own, stored.cid, stored.value))
         return stored
@@ -231,30 +215,13 @@ class ATProtoClient:
 
     def iter_records(self, collection: str, did: str | None = None) -> Iterator[StoredRecord]:
         """What `list_records` lists, page by page as it is asked for, each as its PDS holds it."""
-        author = self.did if did is None else self._did_of(did)
-        return self._walk(author, collection)
-
-    def _walk(self, author: str, collection: str) -> Iterator[StoredRecord]:
-        params = {"repo": author, "collection": collection, "limit": str(_PAGE)}
-        seen: set[str] = set()
-        while True:
-            page = self._read(author, "com.atproto.repo.listRecords", params)
-            records = [_stored(item) for item in page.get("records", ())]
-            yield from records
-            cursor = page.get("cursor")
-            # A cursor that comes again, or with nothing, would never end.
-            if not isinstance(cursor, str) or cursor in seen or not records:
-                return
-            seen.add(cursor)
-            params["cursor"] = cursor
+        author = self.did if did is None else self._repos.did_of(did)
+        return self._repos.records(author, collection)
 
     def close(self) -> None:
         """Close all connections but those of a client that was given. Nothing works afterwards."""
-        for reader in self._readers.values():
-            reader.close()
-        self._directory.close()
-        if self._client is not None and self._client is not self._given:
-            self._client.request.close()
+        self._repos.close()
+        self._session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -262,72 +229,12 @@ class ATProtoClient:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    @property
-    def _session(self) -> Session | None:
-        # The SDK renews its session on its own: a copy kept here would go stale.
-        if self._client is None:
-            return None
-        from atproto import Session
-        from atproto.exceptions import LoginRequiredError
-
-        try:
-            return Session.decode(self._client.export_session_string())
-        except LoginRequiredError:
-            return None
-
-    def _resume(self, start: Session, home: Callable[[], str | None]) -> None:
-        """Log in with the tokens of `start`, and try them."""
-        from atproto import Session
-
-        with self._entering(home) as sdk:
-            start.pds_endpoint = url_of(sdk)
-            sdk.login(session_string=start.export(), fetch_bsky_profile=False)
-            found = sdk.com.atproto.server.get_session()
-            now = Session.decode(sdk.export_session_string())
-            named = Session(found.handle, found.did, now.access_jwt, now.refresh_jwt, url_of(sdk))
-            sdk.login(session_string=named.export(), fetch_bsky_profile=False)
-
-    @contextmanager
-    def _entering(self, home: Callable[[], str | None]) -> Iterator[Client]:
-        """A client to log in with, which replaces the one before once it has; `home` is its PDS."""
-        before, given = self._client, self._given
-        sdk = given if given is not None else new_client(self._base_url or home())
-        try:
-            with sdk_errors(sdk):
-                yield sdk
-            self._client = sdk
-        finally:
-            # Whichever of the two is of no more use.
-            idle = before if self._client is sdk else sdk
-            if idle is not None and idle not in (given, self._client):
-                idle.request.close()
-
-    def _home_of(self, identifier: str) -> str | None:
-        """The PDS of an account; None, the SDK's default, for an e-mail address."""
-        if "@" in identifier:
-            return None
-        # A password goes to the PDS that the account names now, not to one that it named before.
-        return self._directory.pds_of(self._directory.did_of(identifier, max_age=0), max_age=0)
-
-    def _did_of(self, authority: str) -> str:
-        """The DID of an AT-URI's authority; one's own PDS is asked first for handles."""
-        session = self._session
-        if session is not None and not authority.startswith("did:"):
-            if authority == session.handle:
-                return str(session.did)
-            try:
-                name = "com.atproto.identity.resolveHandle"
-                return str(self._read(session.did, name, {"handle": authority})["did"])
-            except PdsError:
-                pass
-        return self._directory.did_of(authority)
-
     def _own(self, uri: str) -> tuple[str, str]:
         """Collection and record key of one's own record."""
         from atdata_schemas.syntax import AtUri
 
         target = AtUri.parse(uri)
-        if self._did_of(target.authority) != self.did:
+        if self._repos.did_of(target.authority) != self.did:
             raise ValueError(f"{uri} is not in the repository of {self.did}")
         return target.collection, target.rkey
 
@@ -342,54 +249,13 @@ class ATProtoClient:
         finally:
             self._cache.forget_record(f"at://{self.did}/{collection}/{rkey}")
 
-    def _read(self, did: str, nsid: str, params: Mapping[str, str]) -> dict[str, Any]:
-        session = self._session
-        if self._client is None or session is None or did != session.did:
-            url = self._directory.pds_of(did)
-            try:
-                return self._reader(url).query(nsid, params.items())
-            except PdsError as error:
-                gone = not isinstance(error, RecordNotFound) or error.error == "RepoNotFound"
-                # The account may have moved since it was looked up.
-                moved = self._directory.moved(did, url) if gone else None
-                if moved is None:
-                    raise
-            return self._reader(moved).query(nsid, params.items())
-        from atproto_client.models.dot_dict import DotDict
-
-        with sdk_errors(self._client):
-            return json_object(self._client, self._client.invoke_query(nsid, DotDict(dict(params))))
-
-    def _reader(self, url: str) -> XrpcReader:
-        if url not in self._readers:
-            reader = XrpcReader(url, pds_error, timeout=TIMEOUT, attempts=_ATTEMPTS)
-            self._readers[url] = reader
-        return self._readers[url]
-
     def _write(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        import json
-
-        did, sdk = self.did, self._client
-        assert sdk is not None
-        # As text: the SDK's own values would rename keys and cannot hold every record.
-        text = json.dumps({"repo": did, **body}).encode()
-        with sdk_errors(sdk):
-            answer = sdk.invoke_procedure(
-                f"com.atproto.repo.{name}", content=text, input_encoding="application/json"
-            )
-            return json_object(sdk, answer)
-
-
-def _stored(item: Any) -> StoredRecord:
-    match item:
-        case {"uri": str(uri), "cid": str(cid), "value": dict(value)}:
-            return StoredRecord(uri, cid, value)
-    raise pds_error(Failure("PDS", 200, "UnexpectedResponse", "not a record with URI and CID"))
+        return self._session.call(f"com.atproto.repo.{name}", {"repo": self.did, **body})
 
 
 def _typed(collection: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """The record in JSON form, with its `$type`."""
-    from atdata_client._lexicon import to_json
+    from atdata_client._records.lexicon import to_json
 
     typed: dict[str, Any] = to_json({"$type": collection, **record})
     if typed["$type"] != collection:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from atdata_client._lexicon import check_record
-from atdata_client._wanted import ANY_DTYPE, Wanted, wanted_by_class, wanted_by_schema
+from atdata_client._records.lexicon import check_record
+from atdata_client._schemas.wanted import ANY_DTYPE, Wanted, wanted_by_class, wanted_by_schema
 from atdata_schemas.records import Field, FieldType, NDArray, Nested, Primitive, Schema
 
 type SchemaLike = Schema | Mapping[str, Any]

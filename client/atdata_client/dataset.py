@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from atdata_client._extras import part
-from atdata_client._found import SearchFilters, flat_dataset, schema_fetch
-from atdata_client._lexicon import (
+from atdata_client._loader import Loader, SearchFilters, flat_dataset, schema_fetch
+from atdata_client._records.lexicon import (
     DATASET_NSID,
     build_dataset_record,
     check_record,
@@ -15,8 +14,9 @@ from atdata_client._lexicon import (
     unpack_metadata,
     warn_of_handles,
 )
-from atdata_client._linked import linked_schemas
-from atdata_client._shards import ShardPatterns, check_urls, shard_urls
+from atdata_client._records.shards import ShardPatterns, check_urls, shard_urls
+from atdata_client._schemas.linked import linked_schemas
+from atdata_client._warn import warn
 from atdata_client.errors import IncompatibleType, NotFound, RecordNotFound
 from atdata_client.index import IndexClient
 from atdata_client.schema import ANY_SCHEMA_URI, SchemaPublisher
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from atdata import Dataset, Lens, PackableSample
 
-    from atdata_client._linked import LinkedSchema
+    from atdata_client._schemas.linked import LinkedSchema
     from atdata_client.client import ATProtoClient
     from atdata_client.registry import SchemaRegistry
 
@@ -107,7 +107,7 @@ class DatasetPublisher:
         return uri
 
     def _wait(self, uri: str, timeout: float) -> None:
-        from atdata_client._indexed import wait_for_dataset
+        from atdata_client._index.wait import wait_for_dataset
 
         cid = self.client.fetch_record(uri).cid
         if self.index is not None:
@@ -117,7 +117,7 @@ class DatasetPublisher:
             wait_for_dataset(index, uri, cid, timeout=timeout)
 
 
-class DatasetLoader:
+class DatasetLoader(Loader):
     """Loads datasets from their records, and finds them.
 
     Records come from their authors' PDSs through `client`, or, without one, from the index.
@@ -128,11 +128,9 @@ class DatasetLoader:
     def __init__(
         self, client: ATProtoClient | None = None, index: IndexClient | None = None
     ) -> None:
-        from atdata_client._generate import SampleTypes
+        from atdata_client._schemas.generate import SampleTypes
 
-        self.client = client
-        self.index = index if index is not None else IndexClient()
-        self._own_index = index is None
+        super().__init__(client, index)
         self._fetch = schema_fetch(client, self.index)
         self._types = SampleTypes(self._fetch)
 
@@ -182,7 +180,7 @@ class DatasetLoader:
         """
         # Before anything is asked: without it there is nothing to load into.
         atdata = part("atdata", of="atdata", for_="load_dataset")
-        record = own_words(uri, self._record(uri), DATASET_NSID)
+        record = own_words(uri, self._read(uri, self.index.get_dataset), DATASET_NSID)
         check_record(record)
         urls: list[str] = record["urls"]
         check_urls(urls)
@@ -202,11 +200,8 @@ class DatasetLoader:
 
         Raises ValueError when no `did` is given and there is no client that is logged in.
         """
-        if self.client is not None:
-            return self.client.list_records(DATASET_NSID, did)
-        if did is None:
-            raise ValueError("Not authenticated")
-        return [flat_dataset(view) for view in self.index.list_datasets(author=did)]
+        known = map(flat_dataset, self.index.list_datasets(author=did))
+        return self._listed(DATASET_NSID, did, known)
 
     def search_datasets(
         self,
@@ -247,22 +242,6 @@ class DatasetLoader:
         )
         return (flat_dataset(view) for view in views)
 
-    def close(self) -> None:
-        """Close connections to the index, unless it was given; the next question opens new ones."""
-        if self._own_index:
-            self.index.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def _record(self, uri: str) -> dict[str, Any]:
-        if self.client is not None:
-            return self.client.get_record(uri)
-        return self.index.get_dataset(uri).record
-
     def _shown(
         self,
         ref: str,
@@ -271,8 +250,8 @@ class DatasetLoader:
         validate: bool,
     ) -> tuple[type[PackableSample], Lens[Any, Any] | None]:
         """The class the samples are shown as, and the lens to it where one is needed."""
-        from atdata_client import _views as views
-        from atdata_client._validate import sample_check
+        from atdata_client._schemas import lens_paths
+        from atdata_client._schemas.validate import sample_check
 
         schemas = None
         if sample_type is not None or as_type is not None or validate:
@@ -283,16 +262,16 @@ class DatasetLoader:
             starts: Sequence[type] = [sample_type]
         elif as_type is not None:
             assert schemas is not None
-            starts = views.starts(as_type, ref, schemas)
+            starts = lens_paths.starts(as_type, ref, schemas)
         else:
             starts = [self._types.sample_type(ref)]
-        path = [] if as_type is None else views.path_or_raise(starts, as_type, ref)
+        path = [] if as_type is None else lens_paths.path_or_raise(starts, as_type, ref)
         source = path[0].source_type if path else as_type or starts[0]
         if validate:
             assert schemas is not None
             check = sample_check(schemas[ref].schema, nested=lambda uri: schemas[uri].schema)
-            path = [views.checked(source, check), *path]
-        return as_type or starts[0], views.composed(path)
+            path = [lens_paths.checked(source, check), *path]
+        return as_type or starts[0], lens_paths.composed(path)
 
     def _schemas(self, ref: str, *, needed: bool) -> Mapping[str, LinkedSchema] | None:
         """The schema and all it links to; None when it is gone and not `needed`."""
@@ -301,11 +280,7 @@ class DatasetLoader:
         except (RecordNotFound, NotFound):
             if needed:
                 raise
-        warnings.warn(
-            f"the schema at {ref} is gone: whether its samples load is not known",
-            UserWarning,
-            skip_file_prefixes=(__file__,),
-        )
+        warn(f"the schema at {ref} is gone: whether its samples load is not known")
         return None
 
 
@@ -322,8 +297,8 @@ def dataset_record(
     count_size: bool = False,
 ) -> dict[str, Any]:
     """The record of a dataset, checked. Raises what `publish_dataset` raises of these."""
-    from atdata_client import _size
-    from atdata_client._license import warn_unless_spdx
+    from atdata_client._records import size as sizes
+    from atdata_client._records.license import warn_unless_spdx
 
     record = build_dataset_record(
         name=name,
@@ -333,14 +308,14 @@ def dataset_record(
         metadata=dataset.metadata if metadata is None else metadata,
         tags=tags,
         license=license,
-        size=_size.known_size(dataset) if size is None else size,
+        size=sizes.known_size(dataset) if size is None else size,
     )
     check_record(record)
     warn_of_handles(record)
     warn_unless_spdx(license)
     if count_size:
         # Reading the shards may take long, so what can be refused was refused before.
-        record["size"] = _size.count_size(dataset) | dict(size or {})
+        record["size"] = sizes.count_size(dataset) | dict(size or {})
         check_record(record)
     return record
 

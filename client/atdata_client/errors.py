@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 from atdata_schemas.errors import ValidationError
 
 if TYPE_CHECKING:
-    from atdata_client._types import RecordStatus
+    from atdata_client._index.views import RecordStatus
     from atdata_client.bulk import Plan
     from atdata_client.compatibility import Compatibility
 

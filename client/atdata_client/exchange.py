@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from atdata_client._extras import part
-from atdata_client._lexicon import check_record
-from atdata_client._plan import Plan, Write, carry_out
+from atdata_client._records.lexicon import check_record
+from atdata_client._records.plan import Plan, Write, carry_out
 from atdata_schemas.records import KINDS
 from atdata_schemas.syntax import AtUri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from atdata_client._plan import Progress
-    from atdata_client._types import StoredRecord
+    from atdata_client._records.plan import Progress
+    from atdata_client._records.stored import StoredRecord
     from atdata_client.client import ATProtoClient
 
 type Format = Literal["jsonl", "parquet"]

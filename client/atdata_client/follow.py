@@ -8,39 +8,20 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlencode
 
-from atdata_client._changes import Change, Position
-from atdata_client._http import retry_after, user_agent
-from atdata_client._requests import query_pairs
+from atdata_client._index.changes import Change, Position, Start
+from atdata_client._index.requests import query_pairs
+from atdata_client._net.http import retry_after, user_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from websockets.asyncio.client import ClientConnection as AsyncConnection
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import ClientConnection
 
-    from atdata_client._requests import Params
-    from atdata_client.errors import Failure, XrpcError
-
 MAX_MESSAGE_BYTES = 16 << 20
 CLOSING_SECONDS = 0.2
 """How long a close may take: what answers it comes behind all messages that were not taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What a stream is to be: of which service, under which name, filtered how, from where on."""
-
-    service: str
-    nsid: str
-    filters: Params
-    cursor: str | int | None
-    to_error: Callable[[Failure], XrpcError]
-    timeout: float
 
 
 class _Stream:
@@ -59,6 +40,8 @@ class _Stream:
 
     @property
     def _target(self) -> str:
+        from urllib.parse import urlencode
+
         pairs = query_pairs({**self._filters, **self._position.params})
         return f"{self._address}?{urlencode(pairs)}"
 

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Concatenate, Self
 
-from atdata_client import _queries as queries
-from atdata_client._frames import Results, Row
-from atdata_client._pages import Page, Pages
-from atdata_client._queries import DatasetSort, FacetName, Sort
-from atdata_client._requests import Batches, Listing, Query, query_pairs
-from atdata_client._xrpc import XrpcReader
-from atdata_client.errors import (
-    Failure,
-    IndexClientError,
-    IndexUnavailable,
-    InvalidRequest,
-    NotFound,
-    RateLimited,
-    UnexpectedResponse,
-)
+from atdata_client._index import queries
+from atdata_client._index.frames import Results, Row
+from atdata_client._index.pages import Page, Pages
+from atdata_client._index.queries import DatasetSort, FacetName, Sort
+from atdata_client._index.reader import DEFAULT_URL, IndexReader
+from atdata_client._index.requests import Batches, Listing, Query, Subscription, query_pairs
+from atdata_client._net.xrpc import XrpcReader
+from atdata_client.follow import ChangeStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from atdata_client.follow import ChangeStream
+    from collections.abc import Callable
 
 __all__ = ["DEFAULT_URL", "DatasetSort", "FacetName", "IndexClient", "Sort"]
-
-DEFAULT_URL = "http://127.0.0.1:8900"
 
 
 def _one[**P, R](
@@ -51,7 +40,7 @@ def _several[**P, R: Row](
         found = [one for query in asked.queries for one in self._get(query)]
         return Results(found, asked.item)
 
-    return queries.as_method(method, describe)
+    return queries.as_method(method, describe, Results)
 
 
 def _paged[**P, R: Row](
@@ -62,10 +51,21 @@ def _paged[**P, R: Row](
     def method(self: IndexClient, /, *args: P.args, **kwargs: P.kwargs) -> Pages[R]:
         return Pages(describe(*args, **kwargs), self._page)
 
-    return queries.as_method(method, describe)
+    return queries.as_method(method, describe, Pages)
 
 
-class IndexClient:
+def _followed[**P](
+    describe: Callable[P, Subscription],
+) -> Callable[Concatenate[IndexClient, P], ChangeStream]:
+    """The method that gives the stream; it connects by itself."""
+
+    def method(self: IndexClient, /, *args: P.args, **kwargs: P.kwargs) -> ChangeStream:
+        return ChangeStream(self._start(describe(*args, **kwargs)))
+
+    return queries.as_method(method, describe, ChangeStream)
+
+
+class IndexClient(IndexReader[XrpcReader]):
     """A client of the index at `url`: the argument, else `ATDATA_APPVIEW_URL`, else this machine.
 
     Failed calls are tried up to `attempts` times where that can help, keeping to `Retry-After`;
@@ -76,17 +76,7 @@ class IndexClient:
     Results are frozen values, and rows of tables: `to_pandas`, `to_arrow`, and tables in notebooks.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        namespace: str = "app.bsky.atdata",
-        timeout: float = 10.0,
-        attempts: int = 3,
-    ) -> None:
-        self._namespace = namespace
-        self._timeout = timeout
-        self._xrpc = XrpcReader(index_address(url), index_error, timeout=timeout, attempts=attempts)
+    _reader = XrpcReader
 
     search_datasets = _paged(queries.search_datasets)
     search_schemas = _paged(queries.search_schemas)
@@ -106,32 +96,7 @@ class IndexClient:
     backlinks = _paged(queries.backlinks)
     record_status = _one(queries.record_status)
     describe = _one(queries.describe)
-
-    def changes(
-        self,
-        *,
-        cursor: str | int | None = None,
-        collections: Sequence[str] = (),
-        authors: Sequence[str] = (),
-        tags: Sequence[str] = (),
-    ) -> ChangeStream:
-        """Every change to the index behind `cursor` (one of a stream's; None: from now on).
-
-        Only of these collections, accounts (DIDs or handles) and datasets with one of these tags.
-        The stream is in order and connects again by itself. It raises InvalidRequest when it
-        cannot go on: its `error` is `OutdatedCursor`, `FutureCursor` or `EpochChanged`.
-        """
-        from atdata_client.follow import ChangeStream, Start
-
-        filters = {"collections": collections, "authors": authors, "tags": tags}
-        nsid = f"{self._namespace}.subscribeChanges"
-        start = Start(self.url, nsid, filters, cursor, index_error, self._timeout)
-        return ChangeStream(start)
-
-    @property
-    def url(self) -> str:
-        """The base URL of the index."""
-        return self._xrpc.url
+    changes = _followed(queries.changes)
 
     def close(self) -> None:
         """Close the connections; the next query opens new ones."""
@@ -144,29 +109,8 @@ class IndexClient:
         self.close()
 
     def _get[R](self, query: Query[R]) -> R:
-        nsid = f"{self._namespace}.{query.name}"
-        return query.read(self._xrpc.query(nsid, query_pairs(query.params)), self._xrpc)
+        answer = self._xrpc.query(self._nsid(query.name), query_pairs(query.params))
+        return query.read(answer, self._xrpc)
 
     def _page[R: Row](self, query: Query[Page[R]]) -> Page[R]:
         return self._get(query)
-
-
-def index_address(url: str | None) -> str:
-    """The base URL of an index: the argument, else `ATDATA_APPVIEW_URL`, else this machine."""
-    from os import environ
-
-    return url or environ.get("ATDATA_APPVIEW_URL") or DEFAULT_URL
-
-
-def index_error(failure: Failure) -> IndexClientError:
-    """The error class of a failed query."""
-    kind: type[IndexClientError] = IndexUnavailable
-    if failure.error == "NotFound":
-        kind = NotFound
-    elif failure.status == 429:
-        kind = RateLimited
-    elif failure.error == "UnexpectedResponse" and (failure.status or 500) < 500:
-        kind = UnexpectedResponse
-    elif failure.status is not None and 400 <= failure.status < 500:
-        kind = InvalidRequest
-    return kind(failure)

@@ -7,10 +7,10 @@ fetched; what is imported here is what the caller hands over.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from atdata_client._found import flat_lens
-from atdata_client._lexicon import (
+from atdata_client._loader import Loader, flat_lens
+from atdata_client._records.lexicon import (
     LENS_NSID,
     build_lens_record,
     check_record,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from atdata import Lens
 
     from atdata_client.client import ATProtoClient
-    from atdata_client.index import IndexClient
 
 type LensCode = Callable[..., Any] | Lens[Any, Any]
 """A getter, or an `atdata.Lens`, which brings its putter along."""
@@ -79,7 +78,7 @@ class LensPublisher:
         return self.client.create_record(LENS_NSID, record)
 
 
-class LensLoader:
+class LensLoader(Loader):
     """Reads lens records, and finds them. Their code stays text.
 
     Records come from their authors' PDSs through `client`, or, without one, from the index, by
@@ -87,25 +86,13 @@ class LensLoader:
     Searches always ask the index.
     """
 
-    def __init__(
-        self, client: ATProtoClient | None = None, index: IndexClient | None = None
-    ) -> None:
-        from atdata_client.index import IndexClient
-
-        self.client = client
-        self.index = index if index is not None else IndexClient()
-        self._own_index = index is None
-
     def get_lens(self, uri: str) -> dict[str, Any]:
         """The lens record at `uri`, in JSON form.
 
         Raises ValueError when the record there is no lens, and what reading records raises:
         RecordNotFound or NotFound, IdentityError, PdsError or IndexClientError.
         """
-        if self.client is not None:
-            record = self.client.get_record(uri)
-        else:
-            record = self.index.get_lens(uri).record
+        record = self._read(uri, self.index.get_lens)
         if record.get("$type") != LENS_NSID:
             raise ValueError(f"Record at {uri} is not a lens record")
         return record
@@ -115,11 +102,8 @@ class LensLoader:
 
         Raises ValueError when no `did` is given and there is no client that is logged in.
         """
-        if self.client is not None:
-            return self.client.list_records(LENS_NSID, did)
-        if did is None:
-            raise ValueError("Not authenticated")
-        return [flat_lens(view) for view in self.index.list_lenses(author=did)]
+        known = map(flat_lens, self.index.list_lenses(author=did))
+        return self._listed(LENS_NSID, did, known)
 
     def search_lenses(
         self,
@@ -138,17 +122,6 @@ class LensLoader:
             query, source_schema=source_schema, target_schema=target_schema, limit=limit
         )
         return [flat_lens(view) for view in views]
-
-    def close(self) -> None:
-        """Close connections to the index, unless it was given; the next question opens new ones."""
-        if self._own_index:
-            self.index.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 def lens_record(
@@ -181,7 +154,7 @@ def _location(
 ) -> tuple[str, str]:
     if repository and commit:
         return repository, commit
-    from atdata_client._git import checkout_of
+    from atdata_client._records.git import checkout_of
 
     found = checkout_of(*functions)
     if found is None:

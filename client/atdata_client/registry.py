@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atdata_client._drafts import DEFAULT_VERSION, Draft, drafts
-from atdata_client._lexicon import SCHEMA_NSID, check_record, to_json
-from atdata_client._registered import Folder, Kept, Memory, RegisteredSchema
+from atdata_client._records.lexicon import SCHEMA_NSID, check_record, to_json
+from atdata_client._schemas.drafts import DEFAULT_VERSION, Draft, drafts
+from atdata_client._schemas.registered import Folder, Kept, Memory, RegisteredSchema
+from atdata_client._warn import warn
 from atdata_client.compatibility import Compatibility, compare
 from atdata_client.errors import SchemaChanged
 from atdata_schemas.versions import Version
@@ -135,7 +135,7 @@ class SchemaRegistry:
                 self._check_version(part, record, author, planned)
         part, known, _ = planned[-1]
         if known is not None and part.version not in (known.version, DEFAULT_VERSION):
-            _warn(f"{part.name} has not changed since {known.version}: it is not published again")
+            warn(f"{part.name} has not changed since {known.version}: it is not published again")
         return {part.cls: known for part, known, _ in planned if known is not None}
 
     def _planned(self, parts: Sequence[Draft], author: str | None) -> list[_Planned]:
@@ -179,7 +179,7 @@ class SchemaRegistry:
             return
         found, fitting = self._compared(before[-1], record, planned), before[-1].order
         if not found and wanted < Version.parse(_next_version(fitting, found)):
-            _warn(
+            warn(
                 f"{part.name} {part.version} does not say that it breaks {before[-1].version}, as "
                 f"{_next_version(fitting, found)} would ({'; '.join(found.reasons)})"
             )
@@ -224,7 +224,3 @@ def _next_version(latest: Version, found: Compatibility) -> str:
             return f"0.{minor}.{patch + 1}"
         case _:
             return f"{major}.{minor + 1}.0"
-
-
-def _warn(words: str) -> None:
-    warnings.warn(words, UserWarning, skip_file_prefixes=(os.path.dirname(__file__),))

@@ -6,17 +6,17 @@ from collections import defaultdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from atdata_client._annotations import field_spec, field_specs
-from atdata_client._drafts import DEFAULT_VERSION, Draft, draft, drafts
-from atdata_client._found import SCHEMA_SECONDS
-from atdata_client._lexicon import SCHEMA_NSID, check_record
+from atdata_client._loader import SCHEMA_SECONDS
+from atdata_client._records.lexicon import SCHEMA_NSID, check_record
+from atdata_client._schemas.annotations import field_spec, field_specs
+from atdata_client._schemas.drafts import DEFAULT_VERSION, Draft, draft, drafts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from atdata import PackableSample
 
-    from atdata_client._types import StoredRecord
+    from atdata_client._records.stored import StoredRecord
     from atdata_client.client import ATProtoClient
     from atdata_client.registry import SchemaRegistry
 
@@ -121,7 +121,7 @@ class SchemaLoader:
     """
 
     def __init__(self, client: ATProtoClient) -> None:
-        from atdata_client._generate import SampleTypes
+        from atdata_client._schemas.generate import SampleTypes
 
         self.client = client
         self._types = SampleTypes(self._fetch)
@@ -158,8 +158,8 @@ class SchemaLoader:
         For people to read, keep and edit; it needs atdata and NumPy, making it needs neither.
         Raises what `sample_type` raises.
         """
-        from atdata_client._linked import linked_schemas
-        from atdata_client._module import module_source
+        from atdata_client._schemas.linked import linked_schemas
+        from atdata_client._schemas.module import module_source
 
         return module_source(linked_schemas(uri, self._fetch))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atdata_client._frames import CONTROL
-from atdata_client._types import DatasetView, LensView, SchemaLink, SchemaView
+from atdata_client._index.frames import CONTROL
+from atdata_client._index.views import DatasetView, LensView, SchemaLink, SchemaView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from atdata_client._links import LensPaths
-    from atdata_client._types import RecordStatus, View
+    from atdata_client._index.links import LensPaths
+    from atdata_client._index.views import RecordStatus, View
 
 
 def plain(text: str) -> Text:

@@ -1,0 +1,1 @@
+"""Records to be published, and all that goes into one: built here, checked, and planned in bulk."""
