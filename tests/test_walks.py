@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atdata_indexer.changes import Row
+from atdata_indexer.index import order
 from atdata_indexer.index.fields import name_columns
 from atdata_indexer.index.query import Search
 from atdata_indexer.index.searching import Sort
@@ -51,6 +53,10 @@ QUERIES = st.sampled_from(
         {"q": "-whale"},
     ]
 )
+AS_IF_MANY = st.sampled_from([{"GROUP": order.GROUP}, {"GROUP": 1, "FEW": 2}])
+"""Bounds of `order`: with small ones a small corpus is walked as a large one is, by windows and by
+group after group of what is equal."""
+
 SLOW = settings(
     deadline=None,
     max_examples=25,
@@ -134,12 +140,22 @@ def walk(small: SmallIndex, search: Search, sort: Sort, limit: int) -> Iterator[
 
 
 @SLOW
-@given(records=RECORDS, query=QUERIES, limit=st.integers(1, 70), data=st.data())
+@given(
+    records=RECORDS,
+    query=QUERIES,
+    limit=st.integers(1, 70),
+    bounds=AS_IF_MANY,
+    data=st.data(),
+)
 def test_a_walk_gives_each_match_once_and_in_order(
-    records: list[dict[str, Any]], query: dict[str, Any], limit: int, data: st.DataObject
+    records: list[dict[str, Any]],
+    query: dict[str, Any],
+    limit: int,
+    bounds: dict[str, int],
+    data: st.DataObject,
 ) -> None:
     small, folder = an_index()
-    with folder:
+    with folder, patch.dict(vars(order), bounds):
         rows = [a_row(number, record) for number, record in enumerate(records)]
         cut = data.draw(st.integers(0, len(rows)))
         small.put(rows[:cut])
@@ -171,6 +187,7 @@ def test_a_walk_gives_each_match_once_and_in_order(
     query=QUERIES,
     sort=st.sampled_from(ORDERS),
     limit=st.integers(1, 9),
+    bounds=AS_IF_MANY,
     data=st.data(),
 )
 def test_a_walk_while_records_come_and_go_gives_each_untouched_match_once(
@@ -178,10 +195,11 @@ def test_a_walk_while_records_come_and_go_gives_each_untouched_match_once(
     query: dict[str, Any],
     sort: Sort,
     limit: int,
+    bounds: dict[str, int],
     data: st.DataObject,
 ) -> None:
     small, folder = an_index()
-    with folder:
+    with folder, patch.dict(vars(order), bounds):
         rows = {number: a_row(number, record) for number, record in enumerate(records)}
         small.put(rows.values())
         expected = {rows[n].uri for n, record in enumerate(records) if matches(record, query)}

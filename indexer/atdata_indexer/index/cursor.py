@@ -9,6 +9,7 @@ from typing import Any
 
 VERSION = 2
 _BOUND = 2**63
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 class InvalidCursor(ValueError):
@@ -39,7 +40,7 @@ def encode(position: Position, identity: str) -> str:
     parts: list[Any] = [VERSION, _bind(identity), list(one.key), one.total]
     if one.snapshot:
         parts += [one.rank, one.offset, one.relaxed, one.snapshot]
-    return urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
+    return urlsafe_b64encode(_COMPACT.encode(parts).encode()).decode().rstrip("=")
 
 
 def decode(token: str, identity: str, columns: int) -> Position:

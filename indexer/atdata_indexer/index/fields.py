@@ -28,7 +28,7 @@ from atdata_schemas.syntax import format_micros
 from atdata_schemas.translation import from_alt
 
 _TEXT = json.JSONEncoder(ensure_ascii=False)
-LAYOUT = 3
+LAYOUT = 4
 INVALID_HANDLE = "handle.invalid"
 
 TEXT = {"dataset": "text", "schema": "schematext", "lens": "lenstext"}
@@ -72,7 +72,8 @@ def schema() -> tantivy.Schema:
     exact terms, those that are counted as facets fast columns too. The integers are fast columns:
     `created` is the unique key of all sorts (microseconds), `n1 n2 n3` that of the name before it,
     `samples bytes` are -1 where they are not known, the keys and `author` are hashes
-    (`key_of`). `view` is the stored answer, the packed JSON text of the lexicon's view.
+    (`key_of`). `band` is when a document was written, in their order (`bands`). `view` is the
+    stored answer, the packed JSON text of the lexicon's view.
     """
     builder = tantivy.SchemaBuilder()
     for name in ("kind", "uri", "handle", "ns", "name", "field", "shape", "source", "target"):
@@ -86,7 +87,7 @@ def schema() -> tantivy.Schema:
     builder.add_text_field("word", tokenizer_name=PLAIN, index_option="basic")
     for name in INDEXED_COLUMNS:
         builder.add_integer_field(name, indexed=True, fast=True)
-    for name in SPANS:
+    for name in (*SPANS, "band"):
         builder.add_integer_field(name, indexed=True)
     for name in ("n2", "n3", "key", "bytes", "source_key", "target_key"):
         builder.add_integer_field(name, fast=True)

@@ -12,6 +12,7 @@ to sort a million hits takes fifty times as long. The windows come from a sample
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import floor
 from threading import Lock
 
 import tantivy
@@ -25,6 +26,9 @@ type Key = tuple[int, ...]
 
 _SAMPLED = 10_000
 _GROWTH = 8
+GROUP = 100
+"""So many hits beside those wanted are looked at where they are equal so far: most groups of equal
+hits are whole then, and need not be asked for by the columns that follow."""
 _STALE = 1_000
 
 
@@ -111,17 +115,17 @@ class Walk:
         """The first hits whose first columns are `fixed` and whose next one is behind `beyond`."""
         columns = self.order.columns
         column, *rest = columns[len(fixed) :]
-        addresses, values = self._first(fixed, column, beyond, limit + 1)
         if not rest:
-            keys = [(*fixed, value) for value in values]
-            return list(zip(addresses, keys, strict=True))[:limit]
+            addresses, values = self._first(fixed, column, beyond, limit)
+            return [(one, (*fixed, value)) for one, value in zip(addresses, values, strict=True)]
+        asked = limit + (GROUP if fixed else 1)
+        addresses, values = self._first(fixed, column, beyond, asked)
         whole = len(values)
-        if whole > limit:
+        if whole == asked:
             # There may be more of the last value than were given: it is asked for by itself.
-            last = values[limit]
-            whole = values.index(last)
-        head = self._whole(fixed, addresses[:whole], values[:whole], rest)
-        if whole == len(values):
+            whole = values.index(values[-1])
+        head = self._whole(fixed, addresses[:whole], values[:whole], rest)[:limit]
+        if len(head) == limit or whole == len(values):
             return head
         return head + self._fetch((*fixed, values[whole]), None, limit - whole)
 
@@ -161,20 +165,36 @@ class Walk:
         sample = self.samples.of(self.snapshot, self.kind, column)
         records = max(1, self.snapshot.records[self.kind])
         step = records / max(1, len(sample))
+        descending = self.order.descending
+        end = self.bounds[0 if descending else 1]
+        start = len(sample) if descending else 0.0
+        if beyond is not None:
+            start = _place(sample, beyond)
         wanted = 2 * limit * records / self.total
         while wanted < records / 4:
-            ahead = int(wanted / step) + 1
-            if self.order.descending:
-                at = len(sample) if beyond is None else bisect_left(sample, beyond)
-                low = sample[at - ahead] if at >= ahead else None
-                bounds = low, None if beyond is None else beyond - 1
-            else:
-                at = 0 if beyond is None else bisect_right(sample, beyond)
-                high = sample[at + ahead - 1] if at + ahead <= len(sample) else None
-                bounds = None if beyond is None else beyond + 1, high
-            side = 0 if self.order.descending else 1
-            far, end = bounds[side], self.bounds[side]
-            if far is None or (end is not None and (far < end) is self.order.descending):
+            far = _value(sample, start + (-wanted if descending else wanted) / step)
+            if far is None or (end is not None and (far < end) is descending):
                 return
-            yield between(column, *bounds, few=wanted + 2 * step < FEW)
+            few = wanted + 2 * step < FEW
+            if descending:
+                yield between(column, far, None if beyond is None else beyond - 1, few=few)
+            else:
+                yield between(column, None if beyond is None else beyond + 1, far, few=few)
             wanted *= _GROWTH
+
+
+def _place(sample: Sequence[int], value: int) -> float:
+    """Where a value stands in a sample: its index, and what part of the way to the next."""
+    at = bisect_left(sample, value)
+    if at in {0, len(sample)}:
+        return at
+    below = sample[at - 1]
+    return at - 1 + (value - below) / (sample[at] - below)
+
+
+def _value(sample: Sequence[int], place: float) -> int | None:
+    """The value at a place of a sample; None where it has none."""
+    at = floor(place)
+    if not 0 <= at < len(sample) - 1:
+        return None
+    return sample[at] + int((place - at) * (sample[at + 1] - sample[at]))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import tantivy
 
+from atdata_indexer.index import bands
 from atdata_indexer.index import cursor as paging
 from atdata_indexer.index.cursor import Position
 from atdata_indexer.index.facets import facets
@@ -85,20 +86,21 @@ class Searching:
         """A page of `search`. Raises InvalidCursor for a cursor of another walk, ValidationError
         for a parameter that breaks its rule.
         """
-        name = snapshot.name, search.identity, repr(wanted)
+        asked = search.identity
+        name = snapshot.name, asked, repr(wanted)
         known = self._pages.get(name)
         if known is not None:
             return known
-        page = self._page(snapshot, search, wanted)
+        page = self._page(snapshot, search, wanted, asked)
         return self._pages.put(name, page) if page.size <= _SMALL else page
 
-    def _page(self, snapshot: Snapshot, search: Search, wanted: Wanted) -> Page:
+    def _page(self, snapshot: Snapshot, search: Search, wanted: Wanted, name: str) -> Page:
         graph = None if search.viewable_as is None else self._graphs.of(snapshot)
         reach = graph.reach(search.viewable_as) if graph and search.viewable_as else None
         cuts = [reach.cut] if reach else []
 
-        def resolve(name: SchemaName) -> Sequence[int]:
-            keys, cut = resolve_schema(snapshot, name)
+        def resolve(reference: SchemaName) -> Sequence[int]:
+            keys, cut = resolve_schema(snapshot, reference)
             cuts.append(cut)
             return keys
 
@@ -108,7 +110,7 @@ class Searching:
         sort = wanted.sort or "relevance"
         if sort == "relevance" and not asked.plan.scores:
             sort = "newest"
-        identity = f"{sort}\0{search.identity}"
+        identity = f"{sort}\0{name}"
         if sort == "relevance":
             hits = self._by_relevance(snapshot, asked, wanted, identity)
         else:
@@ -225,6 +227,12 @@ class Searching:
         if known is not None:
             return known
         query = asked.plan.query()
+        some = bands.best(snapshot, asked, query, LEAD)
+        if some is not None:
+            part, front = some
+            places = [address for _, address in front]
+            ahead = lead(snapshot, part, front) or places
+            return self._openings.put(name, _Opening(asked, query, MOST + 1, places, ahead))
         total, best = _best(snapshot, asked, query)
         if asked.plan.words and (total < ENOUGH if loose is None else loose):
             completing = not asked.question.typed[-1:].isspace()

@@ -15,12 +15,14 @@ from pathlib import Path
 import tantivy
 
 from atdata_indexer.errors import StoreError
+from atdata_indexer.index.bands import BAND
 from atdata_indexer.index.fields import LAYOUT, create_index, document, open_index, schema
 from atdata_indexer.index.files import write_atomically
 from atdata_indexer.index.panic import guarded
 from atdata_indexer.index.sentinel import Sentinel
 from atdata_indexer.index.snapshot import read_sentinel
 from atdata_indexer.index.store import Store
+from atdata_indexer.index.tables import Stored
 from atdata_schemas.records import COLLECTIONS
 
 _LAYOUT = f"v{LAYOUT}-"
@@ -50,7 +52,7 @@ class IndexWriter:
         self._store = store
         self._progress = progress
         self._schema = schema()
-        self.seq = self._staged = self._lenses = 0
+        self.seq = self._staged = self._lenses = self._written = 0
         self.rebuilt: str | None = None
         """Why the index was made anew when it was opened; None when it was not."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,12 +90,13 @@ class IndexWriter:
         self._forget_all_but(current(self._folder))
         path.mkdir()
         seq, done = self._store.head, 0
+        self._written = 0
         try:
             with guarded("cannot build the index", self._folder):
                 writer = create_index(path).writer(_HEAP_BYTES, 1)
                 for batch in self._store.load_all():
                     for one in batch:
-                        writer.add_document(self._document(document(one)))
+                        self._add(writer, one)
                     done += len(batch)
                     self._progress(done)
                 self._mark(writer, seq, seq)
@@ -121,7 +124,8 @@ class IndexWriter:
             raise StoreError(f"the index {name} has another layout")
         with guarded("the index cannot be opened", self._folder):
             index = open_index(str(self._folder / name))
-            reached = read_sentinel(index.searcher())
+            searcher = index.searcher()
+            reached, self._written = read_sentinel(searcher), searcher.num_docs
             epoch, seq = reached.epoch, reached.seq
             writer = index.writer(_HEAP_BYTES, 1)
         oldest = self._store.oldest()
@@ -147,6 +151,10 @@ class IndexWriter:
         # Without the schema a wrong type is accepted here and fails the commit later.
         return tantivy.Document.from_dict(fields, self._schema)
 
+    def _add(self, writer: tantivy.IndexWriter, stored: Stored) -> None:
+        writer.add_document(self._document(document(stored) | {"band": self._written // BAND}))
+        self._written += 1
+
     def _stage(self, uris: Iterable[str]) -> None:
         """Give tantivy what is to be found of these records, or nothing of what was staged."""
         stored = self._store.load(uris)
@@ -158,7 +166,7 @@ class IndexWriter:
                     field, value = ("uri", uri) if account is None else ("did", account)
                     writer.delete_documents_by_term(field, value)
                 for one in stored:
-                    writer.add_document(self._document(document(one)))
+                    self._add(writer, one)
         except StoreError:
             self._staged = self.seq
             with suppress(Exception):  # the failure itself is what is reported
