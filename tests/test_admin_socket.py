@@ -1,5 +1,6 @@
 """The admin socket: this machine's operator and `serve` ask the indexer, and nobody else can."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -12,7 +13,7 @@ from atdata_indexer.admin import SOCKET, admin_socket
 from atdata_indexer.admin_client import AdminClient
 from atdata_indexer.errors import IndexerUnavailable, StoreError
 from atdata_indexer.playback import recorded
-from tests.appview import AppViewProcess, indexing, playing, settled, wait_until
+from tests.appview import AppViewProcess, indexing, operator, playing, settled, wait_until
 from tests.asking import TRUTH, uris_of
 
 
@@ -93,6 +94,31 @@ def test_it_answers_what_the_indexer_knows(tmp_path: Path) -> None:
             "quarantined",
             TRUTH["records"][next(iter(broken))]["rule"],
         )
+
+
+async def test_what_cannot_be_written_is_told_in_words(tmp_path: Path) -> None:
+    """What the operating system says is for the operator; the indexer goes on."""
+    async with indexing(recorded(), tmp_path) as indexer, admin_socket(tmp_path, indexer):
+        client = AdminClient(tmp_path)
+        (tmp_path / "export").write_text("not a folder")
+        with pytest.raises(StoreError, match=r"File exists.*export"):
+            await asyncio.to_thread(client.export)
+        told = await asyncio.to_thread(operator, tmp_path, "export")
+        assert told.returncode == 3
+        assert "File exists" in told.stderr
+        assert "Traceback" not in told.stderr
+        (tmp_path / "export").unlink()
+        made = await asyncio.to_thread(client.export)
+        assert made.files["datasets"].rows > 20
+
+
+async def test_two_who_ask_for_an_export_at_once_get_one_each(tmp_path: Path) -> None:
+    async with indexing(recorded(), tmp_path) as indexer, admin_socket(tmp_path, indexer):
+        client = AdminClient(tmp_path)
+        asked = [asyncio.to_thread(client.export) for _ in range(2)]
+        one, other = await asyncio.gather(*asked)
+        assert one.folder != other.folder
+        assert indexer.exports.current() in (one, other)
 
 
 def test_what_is_not_our_socket_is_an_indexer_that_does_not_answer(tmp_path: Path) -> None:

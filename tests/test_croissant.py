@@ -6,11 +6,12 @@ from typing import Any
 import mlcroissant
 import pytest
 
-from atdata_api.croissant import MOST_SHARDS, croissant, license_url
+from atdata_api.croissant import MOST_SHARDS, _ids, croissant, license_url
 from atdata_api.server import AppView
 from atdata_schemas.records import Dataset, Schema, parse_record
+from tests import alt_records
 from tests.asking import Api
-from tests.builders import SCHEMA, dataset, schema
+from tests.builders import dataset, schema
 
 WANTED = 100
 VIEW = {
@@ -34,7 +35,7 @@ def accepted(document: Any) -> mlcroissant.Dataset:
 def made(dataset_record: Any, schema_record: Any = None) -> Any:
     described = parse_record(dataset_record["$type"], "3kaaaaaaaaaa2", dataset_record)
     assert isinstance(described, Dataset)
-    typed = schema_record and parse_record(SCHEMA, "3kaaaaaaaaaa2", schema_record)
+    typed = schema_record and parse_record(schema_record["$type"], "3kaaaaaaaaaa2", schema_record)
     assert typed is None or isinstance(typed, Schema)
     return croissant(VIEW, described, typed, "https://index.example/at/frogs")
 
@@ -100,3 +101,61 @@ def test_little_is_enough() -> None:
         del bare[name]
     accepted(made(bare))
     assert json.dumps(made(bare))
+
+
+STR = {"kind": "primitive", "primitive": "str"}
+ODD = ["a b", "a_b", "a/b", "a-2", "..", ".", "../samples", "", "e\u0301", "é", "a%20b", "a?b#c"]
+ODD += [
+    "http://x.example/y",
+    "_:b0",
+    "@id",
+    "'q'",
+    '"q"',
+    "a\\b",
+    "]",
+    "\x00",
+    "a\tb\nc",
+    "x" * 3000,
+]
+
+
+def ids_of(document: Any) -> list[str]:
+    """Every @id that a document defines."""
+    nodes = [*document["distribution"], *document.get("recordSet", [])]
+    nodes += [field for records in document.get("recordSet", []) for field in records["field"]]
+    return [node["@id"] for node in nodes]
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        (["a", "a", "b", "a"], ["a", "a-2", "b", "a-3"]),
+        (["a", "a-2", "a", "a"], ["a", "a-2", "a-3", "a-4"]),
+        (["a b", "a_b", "a/b", ""], ["a_b", "a_b-2", "a_b-3", "_"]),
+    ],
+)
+def test_an_id_is_of_one_name(names: list[str], ids: list[str]) -> None:
+    assert _ids("records", names) == [f"records/{one}" for one in ids]
+
+
+def test_two_fields_of_one_name_are_two() -> None:
+    fields = [{"name": name, "type": STR} for name in ("label", "image", "label")]
+    document = made(dataset(), schema(fields=fields))
+    [records] = accepted(document).metadata.record_sets
+    assert [(field.name, field.id) for field in records.fields] == [
+        ("label", "records/label"),
+        ("image", "records/image"),
+        ("label", "records/label-2"),
+    ]
+
+
+def test_whatever_fields_are_called_each_has_an_id_of_its_own() -> None:
+    properties = {name: {"type": "string"} for name in ODD}
+    inner = {"$type": "x", "properties": properties, "required": []}
+    urls = ["s3://a/{0..3}.tar", "s3://a/0.tar", "s3://a/0.tar", "s3://{0..99}.tar", "@id", "a b"]
+    document = made(dataset(urls=urls), alt_records.schema(schema=inner))
+    [records] = accepted(document).metadata.record_sets
+    assert [field.name for field in records.fields] == ODD
+    ids = ids_of(document)
+    assert len(set(ids)) == len(ids) == len(ODD) + 1 + 10
+    assert made(dataset(urls=urls), alt_records.schema(schema=inner)) == document

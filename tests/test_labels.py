@@ -38,7 +38,7 @@ def index(tmp_path: Path) -> Iterator[SmallIndex]:
 def say(index: SmallIndex, uri: str, val: str, **more: Any) -> int:
     """Apply one label; how many were new."""
     label = Label(SRC, uri, val, CTS, **more)
-    new = index.store.apply_labels([label], {f"labels:{SRC}": 1}, NOW_US)
+    new = index.store.apply_labels([label], {f"labels:{SRC}": 1}, NOW_US)["labels"]
     index.writer.catch_up()
     return new
 
@@ -112,9 +112,9 @@ def test_a_label_ends_with_its_time(index: SmallIndex) -> None:
     before = index.views()
     assert say(index, WHALES, "spam", exp_us=NOW_US - 1) == 0
     assert say(index, WHALES, "spam", exp_us=NOW_US + 10) == 1
-    assert index.store.expire_labels(NOW_US + 9) == 0
+    assert index.store.expire_labels(NOW_US + 9).total() == 0
     assert WHALES not in index.views()
-    assert index.store.expire_labels(NOW_US + 10) == 1
+    assert index.store.expire_labels(NOW_US + 10).total() == 1
     index.writer.catch_up()
     assert index.views() == before
 
@@ -244,7 +244,8 @@ def test_frames_say_what_they_are() -> None:
 @pytest.mark.parametrize(
     "flaw",
     [{"src": "alice.test"}, {"val": ""}, {"val": "v" * 129}, {"cts": "yesterday"}, {"neg": 1},
-     {"ver": 2}, {"cid": 7}, {"exp": "never"}, {"uri": None}, {"sig": "text"}],
+     {"ver": 2}, {"cid": 7}, {"cid": ""}, {"cid": "bafyother"}, {"exp": "never"}, {"uri": None},
+     {"sig": "text"}],
 )  # fmt: skip
 def test_what_is_no_label_is_left_out_of_its_frame(flaw: dict[str, Any]) -> None:
     labeler = Labeler()
@@ -253,3 +254,31 @@ def test_what_is_no_label_is_left_out_of_its_frame(flaw: dict[str, Any]) -> None
     seq, labels = read_frame(encode({"op": 1, "t": "#labels"}) + encode(body))
     assert seq == 5
     assert [one.label.val for one in labels] == ["fine"]
+
+
+async def test_a_label_of_a_version_hides_that_one_and_followers_are_told_of_the_next(
+    tmp_path: Path, author: Author
+) -> None:
+    labeler, network = Labeler(), Network(author)
+    uri = f"at://{author.did}/{path(1)}"
+    cid = author.uris()[uri]
+    settings = {"labelers": labeler.did, "hide_labels": "spam"}
+
+    def told(indexer: Indexer) -> list[tuple[str, bool]]:
+        batch = indexer.changes(0, indexer.head())
+        entries = [one for one in batch.entries if one.uri == uri and one.op != "refresh"]
+        return [(one.op, one.view is not None) for one in entries]
+
+    async with labeler.serve(), network.serve():
+        network.playback.identities[labeler.did] = labeler.identity(network.host)
+        network.serve_repos()
+        async with network.indexer(tmp_path, **settings) as indexer:
+            await until(lambda: uri in searchable(indexer.reader))
+            labeler.say(labeler.label(uri, "spam", cid=cid))
+            await until(lambda: uri not in searchable(indexer.reader))
+            assert told(indexer) == [("hide", False)]
+            network.send(author.update(1, "another"))
+            network.serve_repos()
+            await until(lambda: uri in searchable(indexer.reader))
+            assert told(indexer)[-2:] == [("hide", False), ("update", True)]
+            assert searchable(indexer.reader)[uri]["cid"] == author.uris()[uri] != cid

@@ -6,19 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from atdata_api import operator as commands
+from atdata_api.export import ExportRoutes
 from atdata_api.server import AppView
+from atdata_api.xrpc import add_error_bodies
 from atdata_indexer.admin_client import AdminClient
 from atdata_indexer.errors import StoreError
+from atdata_indexer.export import COLUMNS
+from atdata_indexer.exports import Export, Exports
 from atdata_indexer.index.backup import DATABASE
 from atdata_indexer.ingest import Work
 from atdata_indexer.playback import recorded
 from atdata_indexer.settings import Settings
 from atdata_indexer.upkeep import Upkeep
 from atdata_schemas.lexicon import lexicons
-from tests.appview import answer_of, operator, serving
+from tests.appview import answer_of, operator, serving, wait_until
 from tests.asking import NS, Api, uris_of
 from tests.builders import Write, commit
 from tests.builders import dataset as whales
@@ -234,6 +241,68 @@ def test_a_command_hides_a_record_and_its_status_says_why(
         assert api.ask("getDataset", uri=uri)["dataset"]["uri"] == uri
     with pytest.raises(StoreError, match="not taken down"):
         AdminClient(folder).put_back(uri)
+
+
+def test_nothing_taken_down_can_be_had_of_an_export(view: AppView, folder: Path) -> None:
+    """Not from the moment the command is done, by any path that leads to the files."""
+    uri, client, exports = uris_of("dataset")[0], AdminClient(folder), Exports(folder)
+    page = f"/at/{uri.removeprefix('at://')}"
+    files = [f"/export/{name}.parquet" for name in COLUMNS]
+    for _ in range(3):
+        made = client.export()
+        assert uri in rows_of(exports, made)
+        with Api(view.url) as api:
+            tags = {path: api.head(path).headers["etag"] for path in files}
+            assert page in api.get("/sitemap/0.xml").text
+            client.take_down(uri, "spam")
+            assert exports.current() != made
+            for path in files:
+                old = tags[path]
+                known = api.get(path, headers={"If-None-Match": old})
+                part = api.get(path, headers={"Range": "bytes=0-3", "If-Range": old})
+                for answer in (api.get(path), api.head(path), known, part):
+                    assert answer.status_code in (200, 503), "all of another one, or none"
+                    assert answer.headers.get("etag") != old
+            assert page not in api.get("/sitemap/0.xml").text
+            assert not exports.path(made, "datasets").exists()
+            wait_until(lambda: api.get("/export/").status_code == 200)
+        anew = exports.current()
+        assert anew is not None
+        rows = rows_of(exports, anew)
+        assert uri not in rows
+        assert uris_of("dataset")[1] in rows
+        client.put_back(uri)
+
+
+def rows_of(exports: Exports, made: Export) -> set[str]:
+    """The datasets in an export."""
+    table = pq.read_table(exports.path(made, "datasets"), columns=["uri"])
+    return {row["uri"] for row in table.to_pylist()}
+
+
+def test_a_takedown_while_no_indexer_runs_withdraws_the_export(tmp_path: Path) -> None:
+    """Those who serve the folder apart from the indexer offer it no longer."""
+    small = SmallIndex(tmp_path)
+    small.put([schema(), dataset(PHOTO)])
+    small.close()
+    (tmp_path / "db").rename(tmp_path / DATABASE)
+    made = answer_of(operator(tmp_path, "export", "--json"))
+    assert made["files"]["datasets"]["rows"] == 1
+    app = FastAPI()
+    add_error_bodies(app)
+    ExportRoutes(Exports(tmp_path)).add_to(app)
+    with TestClient(app) as served:
+        assert served.get("/export/datasets.parquet").status_code == 200
+        refused = operator(tmp_path, "takedown", "nobody.test")
+        assert refused.returncode == 3
+        assert served.get("/export/datasets.parquet").status_code == 200, "nothing was hidden"
+        answer_of(operator(tmp_path, "takedown", WHALES, "--json"))
+        for path in ("/export/", *(f"/export/{name}.parquet" for name in COLUMNS)):
+            answer = served.get(path)
+            assert (answer.status_code, answer.json()["error"]) == (503, "NotExported")
+    assert not list((tmp_path / "export").glob("*/*.parquet"))
+    again = answer_of(operator(tmp_path, "export", "--json"))
+    assert again["files"]["datasets"]["rows"] == 0
 
 
 def test_it_can_be_done_while_no_indexer_runs(index: SmallIndex) -> None:

@@ -20,16 +20,14 @@ from atdata_api.export import ExportRoutes
 from atdata_api.server import AppView
 from atdata_api.xrpc import add_error_bodies
 from atdata_indexer.export import COLUMNS
-from atdata_indexer.exporter import Exporter
 from atdata_indexer.exports import Export, Exports
 from atdata_indexer.index.backup import DATABASE
 from atdata_indexer.index.fields import fold
 from tests.appview import answer_of, operator, until
 from tests.asking import Api
 from tests.contents import searchable
-from tests.small_index import ALICE, BOB, NOW_US, SmallIndex, dataset, schema
-
-FILES = {"datasets": "dataset", "schemas": "schema", "lenses": "lens"}
+from tests.exporting import FILES, Kept
+from tests.small_index import ALICE, BOB, SmallIndex, dataset, schema
 
 
 @pytest.fixture(scope="module")
@@ -152,31 +150,6 @@ def test_a_file_has_a_tag_and_gives_parts(recorded_appview: AppView, exported: E
             broken = api.get(path, headers={"Range": "bytes=b-a"})
             assert (broken.status_code, broken.json()["error"]) == (400, "InvalidRequest")
         assert api.get("/export/records.parquet").json()["error"] == "NotFound"
-
-
-class Kept:
-    """A small index and its exporter."""
-
-    def __init__(self, small: SmallIndex, hour: int | None) -> None:
-        self.small = small
-        self.now_us = NOW_US
-        self.exports = Exports(small.folder)
-        small.reader.refresh()
-        self.exporter = Exporter(
-            self.exports, small.store, small.reader, lambda: self.now_us, hour, first_s=0
-        )
-
-    def uris(self) -> set[str]:
-        made = self.exports.current()
-        assert made is not None
-        paths = [str(self.exports.path(made, name)) for name in FILES]
-        with duckdb.connect() as db:
-            return {
-                uri
-                for (uri,) in db.execute(
-                    "SELECT uri FROM read_parquet(?, union_by_name := true)", [paths]
-                ).fetchall()
-            }
 
 
 @pytest.fixture

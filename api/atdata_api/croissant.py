@@ -5,7 +5,9 @@ samples as msgpack, so a field is a path into those. Nobody has hashed the shard
 `isLiveDataset` says.
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any
@@ -58,6 +60,7 @@ _DTYPES = {
     "bool": "sc:Boolean",
 }
 _BRACES = re.compile(r"\{([0-9]{1,12})\.\.([0-9]{1,12})\}")
+_NOT_PLAIN = re.compile(r"[^\w-]")
 _TAR = "application/x-tar"
 _SAMPLES = "samples"
 
@@ -177,26 +180,43 @@ def _sample_files(shards: Sequence[Node]) -> Node:
     }
 
 
+def _ids(within: str, names: Sequence[str]) -> list[str]:
+    """An `@id` for each name, no two the same: whoever reads them takes one for one thing.
+
+    Only letters, digits and what joins them stay, as an `@id` is resolved like a URL.
+    """
+    ids: dict[str, None] = {}  # a set that keeps its order
+    counts: Counter[str] = Counter()
+    for name in names:
+        plain = one = _NOT_PLAIN.sub("_", name) or "_"
+        while one in ids:
+            counts[plain] += 1
+            one = f"{plain}-{counts[plain] + 1}"
+        ids[one] = None
+    return [f"{within}/{one}" for one in ids]
+
+
 def _record_set(schema: Schema) -> Node:
+    ids = _ids("records", [field.name for field in schema.fields])
     return {
         "@type": "cr:RecordSet",
         "@id": "records",
         "name": schema.name,
         "description": schema.description or f"Samples of {schema.name} {schema.version}",
-        "field": [_field(field) for field in schema.fields],
+        "field": [_field(*one) for one in zip(ids, schema.fields, strict=True)],
     }
 
 
-def _field(field: Field) -> Node:
+def _field(name: str, field: Field) -> Node:
     node: Node = {
         "@type": "cr:Field",
-        "@id": f"records/{field.name}",
+        "@id": name,
         "name": field.name,
         "dataType": "sc:Text",
         "source": {
             "fileSet": {"@id": _SAMPLES},
             "extract": {"fileProperty": "content"},
-            "transform": {"jsonPath": f"$.{field.name}"},
+            "transform": {"jsonPath": _path_to(field.name)},
         },
     }
     if field.description:
@@ -213,3 +233,8 @@ def _field(field: Field) -> Node:
         case _:
             pass  # another schema, or what only its own schema can say
     return node
+
+
+def _path_to(name: str) -> str:
+    """The JSONPath of a member (RFC 9535, section 2.5.1)."""
+    return f"$.{name}" if name.isidentifier() else f"$[{json.dumps(name, ensure_ascii=False)}]"

@@ -268,7 +268,7 @@ def guarded(work: Callable[[Settings], int]) -> int:
         return 2
     try:
         return work(settings)
-    except IndexerError as error:
+    except (IndexerError, OSError) as error:  # the latter of what it writes: a full disk
         sys.stderr.write(f"{error}\n")
         return 3
 

@@ -62,7 +62,9 @@ def create_app(indexer: Indexer, rates: Rates) -> Starlette:
 
     def take_down(request: Request) -> Any:
         asked = request.query_params
-        return indexer.upkeep.take_down(asked["subject"], asked["reason"])
+        taken = indexer.upkeep.take_down(asked["subject"], asked["reason"])
+        indexer.check_export()
+        return taken
 
     def backup(request: Request) -> Any:
         folder = Path(request.query_params["folder"])
@@ -98,12 +100,12 @@ def create_app(indexer: Indexer, rates: Rates) -> Starlette:
 
 
 def _answering(answer: Callable[[Request], Any]) -> Callable[[Request], Response]:
-    """An endpoint that gives a value as JSON, and a StoreError as its words. Runs in a thread."""
+    """An endpoint that gives a value as JSON, and why it could not as words. Runs in a thread."""
 
     def endpoint(request: Request) -> Response:
         try:
             value = answer(request)
-        except StoreError as error:
+        except (StoreError, OSError) as error:  # the latter of what it writes: a full disk
             body = json.dumps({"message": str(error)})
             return Response(body, 409, media_type="application/json")
         return Response(TypeAdapter(type(value)).dump_json(value), media_type="application/json")

@@ -368,9 +368,16 @@ class Indexer:
                 self._backfills -= 1
 
     def export(self) -> Export:
-        """Export the index as Parquet files now. Any thread but the loop's. Raises StoreError."""
+        """Export the index as Parquet files now. Any thread but the loop's.
+
+        Raises StoreError and OSError.
+        """
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(self._exporter.make(), self._loop).result()
+
+    def check_export(self) -> None:
+        """Withdraw the export if it holds what is hidden now. Any thread. Raises StoreError."""
+        self._exporter.check()
 
     def sample(self, size: int) -> Sample:
         """Compare some repos with their PDSs. Any thread but the loop's."""
@@ -381,7 +388,7 @@ class Indexer:
         )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _moderate(self, work: Callable[[], int]) -> int:
+    async def _moderate[T](self, work: Callable[[], T]) -> T:
         """Change what is hidden or said of records, in the thread that owns the store."""
         return await asyncio.to_thread(self.upkeep.moderate, work)
 

@@ -1,13 +1,15 @@
 """The index to go: its datasets, schemas, lenses and tags as Parquet files.
 
 The rows are those that are visible, as of one moment; each carries its record as JSON beside the
-columns that are asked for most. Datasets come in groups of GROUP rows, the order is any.
+columns that are asked for most. Rows come in groups of GROUP, or fewer where their records are
+long: neither a writer nor a reader need hold more than a group. The order is any.
 """
 
+import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atdata_indexer.index.fields import INVALID_HANDLE, fold
+from atdata_indexer.index.files import sync_folder
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.tables import shown
 from atdata_schemas.errors import ValidationError
 from atdata_schemas.records import Dataset, Lens, Record, Schema, parse_record
 
 GROUP = 10_000
-_BATCH = 2_000
+GROUP_TEXT = 16 << 20
+"""How many characters of records a group has; the one that reaches it is its last."""
+_BATCH = 16
+"""How many rows are fetched at once; each may be as long as a repo's block."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _SCHEMAS = (
@@ -74,21 +80,26 @@ _KINDS = {"datasets": "dataset", "schemas": "schema", "lenses": "lens"}
 
 
 def write(store: Store, folder: Path) -> tuple[int, Mapping[str, int]]:
-    """Write all files into an empty folder; any thread.
+    """Write all files into an empty folder, and bring them to the disk; any thread.
 
-    Gives the seq of the last change that is in them, and how many rows each has.
+    Gives the seq of the last change that is in them, and how many rows each has. Raises StoreError
+    and OSError, the latter also where the database may not take the memory that it needs.
     """
     counts: dict[str, int] = {}
     tags: Counter[str] = Counter()
     with store.reader() as db:
-        db.execute("BEGIN")  # all files as of the same moment
-        ((seq,),) = db.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchall()
-        for name, kind in _KINDS.items():
-            rows = _rows(db, kind, tags.update if kind == "dataset" else lambda found: None)
-            counts[name] = _write(folder, name, rows, store.epoch, seq)
+        try:
+            db.execute("BEGIN")  # all files as of the same moment
+            ((seq,),) = db.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchall()
+            for name, kind in _KINDS.items():
+                rows = _rows(db, kind, tags.update if kind == "dataset" else lambda found: None)
+                counts[name] = _write(folder, name, rows, store.epoch, seq)
+        except duckdb.OutOfMemoryException as error:  # the database is sound
+            raise OSError(errno.ENOMEM, str(error)) from error
     counted = sorted(tags.items(), key=lambda item: (-item[1], item[0]))
     rows = ({"tag": tag, "datasets": count} for tag, count in counted)
     counts["tags"] = _write(folder, "tags", rows, store.epoch, seq)
+    sync_folder(folder)
     return seq, counts
 
 
@@ -136,26 +147,30 @@ def _own(record: Record, links: Sequence[str | None]) -> dict[str, Any]:
 
 
 def _write(folder: Path, name: str, rows: Iterable[dict[str, Any]], epoch: str, seq: int) -> int:
-    """Write one file; gives how many rows it has."""
+    """Write one file, and bring it to the disk; gives how many rows it has."""
     made_from = {"epoch": epoch, "seq": str(seq)}
     columns = COLUMNS[name].with_metadata(made_from)
     count = 0
-    with ExitStack() as stack:
-        file = stack.enter_context((folder / f"{name}.parquet").open("wb"))
-        writer = stack.enter_context(pq.ParquetWriter(file, columns, compression="zstd"))
-        for group in _groups(rows):
-            writer.write_table(pa.Table.from_pylist(group, columns), row_group_size=GROUP)
-            count += len(group)
-        writer.add_key_value_metadata(made_from)
+    with (folder / f"{name}.parquet").open("wb") as file:
+        with pq.ParquetWriter(file, columns, compression="zstd") as writer:
+            for group in _groups(rows):
+                writer.write_table(pa.Table.from_pylist(group, columns), row_group_size=GROUP)
+                count += len(group)
+            writer.add_key_value_metadata(made_from)
+        file.flush()
+        os.fsync(file.fileno())
     return count
 
 
 def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     group: list[dict[str, Any]] = []
+    text = 0
     for row in rows:
         group.append(row)
-        if len(group) == GROUP:
+        text += len(row.get("record", ""))
+        if len(group) == GROUP or text >= GROUP_TEXT:
             yield group
-            group = []
+            group.clear()  # also for who has it still: two of them are twice the memory
+            text = 0
     if group:
         yield group

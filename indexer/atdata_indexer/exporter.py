@@ -1,19 +1,31 @@
 """Keeps the export: makes it every night and when asked, and withdraws it when something is hidden.
 
-Nothing that is hidden may be had from an export, so one that holds any of it is withdrawn at once
-and made anew. That takes time, and accounts that come and go could keep a machine busy with it:
-after each export the next waits as long as WAIT times what the last one took.
+Nothing that is hidden may be had from an export, so one that holds any of it is withdrawn at once,
+also while the next is being made, and made anew. One that is being made when something in it is
+hidden is never offered:
+
+    snapshot ─▶ write ─▶ ( look at what was hidden since ─▶ offer ) ─▶ look again ─▶ …
+
+The look before the offer is at one moment, and what is in parentheses happens under the lock under
+which every look does: what is hidden after that moment is seen by the next.
+
+All that takes time, and accounts that come and go could keep a machine busy with it: after each
+export the next waits as long as WAIT times what the last one took.
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
+import pyarrow as pa
 import structlog
 
 from atdata_indexer.changes_feed import SHOWING
+from atdata_indexer.errors import StoreError
 from atdata_indexer.exports import Export, Exports
+from atdata_indexer.index import tables
 from atdata_indexer.index.reader import Reader
 from atdata_indexer.index.store import Store
 
@@ -26,10 +38,17 @@ _HOUR_US = 3_600_000_000
 
 # What an author changes stays in the export until the next; only what hides others' is looked for.
 _OF_AUTHORS = (*sorted(SHOWING), "delete", "quarantine", "deferred")
-_HIDING = (
-    "SELECT DISTINCT did FROM outbox WHERE seq > ? AND seq <= ? AND op NOT IN (SELECT unnest(?))"
-)
-_KEPT_FROM = "SELECT coalesce(min(seq), 0) FROM outbox"
+_SPAN = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM outbox"
+_HIDING = "SELECT count(*) FROM outbox WHERE seq > ? AND op NOT IN (SELECT unnest(?))"
+_VISIBLE = "SELECT count(*) FROM exported r JOIN repos p ON p.did = r.did WHERE p.status = 'active'"
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A moment of the database: the last change, and how often moderators had changed it."""
+
+    seq: int = 0
+    moderations: int = -1
 
 
 class Exporter:
@@ -50,62 +69,104 @@ class Exporter:
         self._clock = clock
         self._hour = hour
         self._making = asyncio.Lock()
+        self._looking = threading.Lock()
+        self._looked_at = _Moment()
         self._withdrawn = False
         self._not_before = time.monotonic() + first_s
-        self._last = self._rest = 0.0
-        self._looked_at = 0
+        self._rested = 0.0
         self.check()
 
     def check(self) -> None:
         """Withdraw an export that holds what is hidden now, or that belongs to another database.
 
-        Raises StoreError.
+        Any thread. Raises StoreError.
         """
-        made = self._exports.current()
-        until = self._reader.seq  # what is above may not be committed yet
-        if made is None:
-            self._looked_at = until
-            return
-        after = max(made.seq, self._looked_at)
-        with self._store.reader() as db:
-            ((oldest,),) = db.execute(_KEPT_FROM).fetchall()
-            hidden = db.execute(_HIDING, [after, until, _OF_AUTHORS]).fetchall()
-        is_known = made.epoch == self._store.epoch and oldest <= after + 1
-        if not is_known or any(self._exports.holds(made, did) for (did,) in hidden):
-            self._exports.withdraw()
-            self._withdrawn, self._not_before = True, self._last + self._rest
-            structlog.get_logger().info("export_withdrawn", seq=until)
-        self._looked_at = until
+        with self._looking:
+            made = self._exports.current()
+            may_stay, now = self._look(made, self._looked_at)
+            if made is not None and not may_stay:
+                self._exports.withdraw()
+                self._make_anew("export_withdrawn", now)
+            self._looked_at = now
 
     async def make(self) -> Export:
         """Make an export now. Raises StoreError and OSError."""
+        made = await self._make()
+        if made is None:
+            raise StoreError(
+                "something in the export was hidden while it was being made, so it is not offered;"
+                " it is made anew soon"
+            )
+        return made
+
+    async def run(self) -> None:
+        """Keep the export until cancelled. Raises StoreError (in an ExceptionGroup)."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._check_always())
+            tasks.create_task(self._make_when_due())
+
+    async def _check_always(self) -> None:
+        while True:
+            seen = self._looked_at
+            if (self._reader.seq, self._store.moderations) != (seen.seq, seen.moderations):
+                await asyncio.to_thread(self.check)
+            await asyncio.sleep(LOOK_S)
+
+    async def _make_when_due(self) -> None:
+        while True:
+            if self._is_due():
+                try:
+                    await self._make()
+                except (OSError, pa.ArrowException) as error:  # a full disk: searches need none
+                    self._not_before = time.monotonic() + 60
+                    structlog.get_logger().error("export_failed", error=str(error))
+            await asyncio.sleep(LOOK_S)
+
+    async def _make(self) -> Export | None:
+        """Make an export; None when something in it was hidden meanwhile."""
         async with self._making:
-            started = time.monotonic()
-            work = partial(self._exports.make, self._store, self._clock())
-            made = await asyncio.to_thread(work)
-            self._last = time.monotonic()
-            taken = self._last - started
-            self._rest = WAIT * taken
-            # What was hidden meanwhile is in it.
-            self._withdrawn = False
-            self._looked_at = made.seq
-            await asyncio.to_thread(self.check)
+            return await asyncio.to_thread(self._make_and_offer)
+
+    def _make_and_offer(self) -> Export | None:
+        started = time.monotonic()
+        with self._exports.written(self._store, self._clock()) as made, self._looking:
+            taken = time.monotonic() - started
+            self._rested = started + taken + WAIT * taken
+            may_be_offered, now = self._look(made, _Moment())
+            if not may_be_offered:
+                self._make_anew("export_dropped", now)
+                return None
+            self._exports.offer(made)
+            self._withdrawn, self._looked_at = False, now
         rows = {name: file.rows for name, file in made.files.items()}
         structlog.get_logger().info("exported", seq=made.seq, seconds=round(taken, 2), **rows)
         return made
 
-    async def run(self) -> None:
-        """Keep the export until cancelled. Raises StoreError."""
-        while True:
-            if self._reader.seq != self._looked_at:
-                await asyncio.to_thread(self.check)
-            if self._is_due():
-                try:
-                    await self.make()
-                except OSError as error:  # a full disk: searches need no export
-                    self._not_before = time.monotonic() + 60
-                    structlog.get_logger().error("export_failed", error=str(error))
-            await asyncio.sleep(LOOK_S)
+    def _look(self, made: Export | None, last: _Moment) -> tuple[bool, _Moment]:
+        """Whether an export may be offered now, when it could be at the `last` moment; and now."""
+        moderations = self._store.moderations  # before the rest: what comes then is seen next time
+        with self._store.reader() as db:
+            db.execute("BEGIN")  # all as of the same moment
+            ((oldest, until),) = db.execute(_SPAN).fetchall()
+            now = _Moment(until, moderations)
+            if made is None or made.epoch != self._store.epoch:
+                return False, now
+            after = max(made.seq, last.seq)
+            ((hiding,),) = db.execute(_HIDING, [after, _OF_AUTHORS]).fetchall()
+            if not hiding and oldest <= after + 1 and moderations == last.moderations:
+                return True, now
+            try:
+                for rows in self._exports.rows(made):
+                    db.register("exported", pa.Table.from_batches([rows]))
+                    if db.execute(_VISIBLE + tables.NOT_HIDDEN).fetchall() != [(rows.num_rows,)]:
+                        return False, now
+            except (OSError, pa.ArrowException):  # gone or damaged: nobody knows
+                return False, now
+        return True, now
+
+    def _make_anew(self, why: str, now: _Moment) -> None:
+        self._withdrawn, self._not_before = True, self._rested
+        structlog.get_logger().info(why, seq=now.seq)
 
     def _is_due(self) -> bool:
         if time.monotonic() < self._not_before or self._making.locked():

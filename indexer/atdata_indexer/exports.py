@@ -4,14 +4,15 @@ Whoever reads goes by the manifest, so all files are of one moment and each is w
 withdrawn by removing the manifest, and is gone for every process at once.
 """
 
+import fcntl
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,6 +23,7 @@ from atdata_schemas.syntax import format_micros
 
 FOLDER = "export"
 _MANIFEST = "manifest.json"
+_LOCK = "making.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +69,40 @@ class Exports:
         return self._root / made.folder / f"{name}.parquet"
 
     def make(self, store: Store, now_us: int) -> Export:
-        """Make an export and offer it; the one before stays until the next, for its readers.
+        """Make an export and offer it, where nothing can be hidden meanwhile.
 
         Raises StoreError and OSError, and then offers what was offered.
         """
-        self._root.mkdir(parents=True, exist_ok=True)
-        before = self.current()
-        self._clear({before.folder} if before else set())
-        folder = secrets.token_hex(8)
-        try:
-            (self._root / folder).mkdir()
-            seq, rows = export.write(store, self._root / folder)
-            files = {name: self._file(folder, name, count) for name, count in rows.items()}
-        except BaseException:
-            shutil.rmtree(self._root / folder, ignore_errors=True)
-            raise
-        made = Export(folder, store.epoch, seq, format_micros(now_us), now_us, files)
-        write_atomically(self._root / _MANIFEST, _EXPORT.dump_json(made, indent=2).decode())
+        with self.written(store, now_us) as made:
+            self.offer(made)
         return made
+
+    @contextmanager
+    def written(self, store: Store, now_us: int) -> Iterator[Export]:
+        """A new export, which is on the disk and gone after the block if that did not offer it.
+
+        What is offered stays, and the one before goes, which had stayed for its readers. One is
+        made at a time: others wait. Raises StoreError and OSError.
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            before = self.current()
+            self._clear({before.folder} if before else set())
+            folder = secrets.token_hex(8)
+            try:
+                (self._root / folder).mkdir()
+                seq, rows = export.write(store, self._root / folder)
+                files = {name: self._file(folder, name, count) for name, count in rows.items()}
+                sync_folder(self._root)
+                yield Export(folder, store.epoch, seq, format_micros(now_us), now_us, files)
+            finally:
+                now = self.current()
+                if now is None or now.folder != folder:
+                    self._drop(folder)
+
+    def offer(self, made: Export) -> None:
+        """Offer an export in the place of what is offered."""
+        write_atomically(self._root / _MANIFEST, _EXPORT.dump_json(made, indent=2).decode())
 
     def withdraw(self) -> None:
         """Offer none, and leave nothing of any."""
@@ -94,18 +112,23 @@ class Exports:
         (self._root / _MANIFEST).unlink(missing_ok=True)
         sync_folder(self._root)
         # Only this one: another may be in the making. What stays of it goes when the next is made.
-        shutil.rmtree(self._root / made.folder, ignore_errors=True)
+        self._drop(made.folder)
 
-    def holds(self, made: Export, did: str) -> bool:
-        """Whether anything of an account is in an export, as far as can be read."""
+    def rows(self, made: Export) -> Iterator[pa.RecordBatch]:
+        """`uri`, `cid` and `did` of all records in an export. Raises OSError and ArrowException."""
         for name in made.files.keys() - {"tags"}:
-            try:
-                dids = pq.read_table(self.path(made, name), columns=["did"])["did"]
-            except (OSError, pa.ArrowException):
-                return True  # gone or damaged: nobody knows
-            if pc.index(dids, did).as_py() >= 0:
-                return True
-        return False
+            with pq.ParquetFile(self.path(made, name)) as file:
+                yield from file.iter_batches(columns=["uri", "cid", "did"])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until nobody else writes an export here, this process or another."""
+        with (self._root / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _drop(self, folder: str) -> None:
+        shutil.rmtree(self._root / folder, ignore_errors=True)
 
     def _file(self, folder: str, name: str, rows: int) -> ExportedFile:
         path = self._root / folder / f"{name}.parquet"

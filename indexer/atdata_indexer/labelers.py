@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from atdata_indexer.errors import FrameError, FutureCursor, StreamError
 from atdata_indexer.identity import IdentityResolver, IdentityUnavailable, LabelerPlace
-from atdata_indexer.index.moderation import CURSOR
+from atdata_indexer.index.labelled import CURSOR
 from atdata_indexer.keys import parse_key
 from atdata_indexer.labels import Label, SignedLabel, read_frame
 from atdata_indexer.net import is_public
@@ -25,7 +25,11 @@ from atdata_indexer.net import is_public
 PATH = "/xrpc/com.atproto.label.subscribeLabels"
 MAX_MESSAGE_BYTES = 1 << 20
 BATCH = 500
-"""How many messages are stored at once, at most."""
+"""How many messages are gathered, at most."""
+BATCH_BYTES = 4 << 20
+"""How long they may be together."""
+LABELS_AT_ONCE = 1000
+"""How many labels are stored in one transaction: others wait meanwhile."""
 GATHER_S = 0.05
 ROUND_S = 20.0
 """How often labels are looked for whose time is over."""
@@ -34,15 +38,15 @@ RENEW_S = 60.0
 
 _FAILURES = (OSError, WebSocketException, FrameError, StreamError, IdentityUnavailable)
 
-type Apply = Callable[[Sequence[Label], Mapping[str, int]], Awaitable[int]]
+type Apply = Callable[[Sequence[Label], Mapping[str, int]], Awaitable[Counter[str]]]
 
 
 class Labelers:
     """Follows every labeler of `dids` until cancelled.
 
-    `cursor` says how far one is stored, `apply` stores labels with the cursors that cover them and
-    gives how many were new, `expire` drops those whose time is over. With `verify` they must be
-    signed. What became of them is counted in `counts`.
+    `cursor` says how far one is stored, `apply` stores labels with the cursors that cover them,
+    `expire` drops some of those whose time is over; both count what they did. With `verify` labels
+    must be signed. What became of them is counted in `counts`.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Labelers:
         cursor: Callable[[str], int | None],
         *,
         apply: Apply,
-        expire: Callable[[], Awaitable[int]],
+        expire: Callable[[], Awaitable[Counter[str]]],
         pause: Callable[[int], float],
         user_agent: str,
         verify: bool,
@@ -79,8 +83,10 @@ class Labelers:
             for did in self._dids:
                 tasks.create_task(self._follow(did))
             while True:
-                self.counts["labels_expired"] += await self._expire()
-                await asyncio.sleep(ROUND_S)
+                expired = await self._expire()
+                self.counts += expired
+                if not expired.total():
+                    await asyncio.sleep(ROUND_S)
 
     async def _follow(self, did: str) -> None:
         log = structlog.get_logger().bind(labeler=did)
@@ -152,7 +158,10 @@ class Labelers:
         return address
 
     async def _store(self, did: str, labels: Sequence[Label], cursor: int) -> None:
-        self.counts["labels"] += await self._apply(labels, {f"{CURSOR}{did}": cursor})
+        while len(labels) > LABELS_AT_ONCE:
+            self.counts += await self._apply(labels[:LABELS_AT_ONCE], {})
+            labels = labels[LABELS_AT_ONCE:]
+        self.counts += await self._apply(labels, {f"{CURSOR}{did}": cursor})
         self._cursors[did] = cursor
 
     async def _is_true(self, did: str, one: SignedLabel) -> bool:
@@ -178,6 +187,8 @@ async def _gather(connection: ClientConnection) -> list[str | bytes]:
     messages = [await connection.recv()]
     with suppress(TimeoutError, ConnectionClosed):
         async with asyncio.timeout(GATHER_S):
-            while len(messages) < BATCH:
+            size = len(messages[0])
+            while len(messages) < BATCH and size < BATCH_BYTES:
                 messages.append(await connection.recv())
+                size += len(messages[-1])
     return messages

@@ -12,7 +12,7 @@ import libipld
 
 from atdata_indexer.errors import FrameError, FutureCursor, StreamError
 from atdata_indexer.keys import SigningKey
-from atdata_schemas.syntax import is_did, micros, parse_datetime
+from atdata_schemas.syntax import is_cid, is_did, micros, parse_datetime
 
 _VERSION = 1
 _LONGEST = 128
@@ -113,7 +113,9 @@ def _label(value: Any) -> Label:
         raise ValueError("src or val")
     parse_datetime(cts)
     exp_us = None if exp is None else micros(parse_datetime(_text(exp)))
-    return Label(src, uri, val, cts, None if cid is None else _text(cid), neg, exp_us)
+    if cid is not None and not is_cid(_text(cid)):
+        raise ValueError("cid")
+    return Label(src, uri, val, cts, cid, neg, exp_us)
 
 
 def _text(value: object) -> str:

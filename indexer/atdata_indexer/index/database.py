@@ -153,10 +153,11 @@ class Database:
         """Run `sql`, which ends in IN, for `keys`; on `db`, a connection of `reader`, if given.
 
         While the tables are small they are scanned, which costs less than planning a look-up for
-        each key; from then on the keys go in slices that are planned as point look-ups.
+        each key; from then on the keys go in slices that are planned as point look-ups, unless
+        there are as many of them as it would take.
         """
         keys = list(keys)
-        if keys and self.head < SCANNED:
+        if keys and (self.head < SCANNED or len(keys) >= SCANNED):
             return self._all(f"{sql} (SELECT unnest(?)){rest}", [keys], db)
         rows: list[Any] = []
         for at in range(0, len(keys), 500):

@@ -201,8 +201,8 @@ class Store(ModeratedDatabase):
         """What the visible ones of `uris` are made of now; on `db`, a connection of `reader`, any
         thread may ask.
         """
-        sql = f"{tables.LOAD} WHERE {tables.shown(hides=self.hides)} AND r.uri IN"
-        return self._stored(self._in(sql, uris, db=db), db)
+        rows = self._in(f"{tables.LOAD} WHERE {tables.LIVE} AND r.uri IN", uris, db=db)
+        return self._stored(self.unhidden(rows, db), db)
 
     def load_all(self, batch: int = 10_000) -> Iterator[list[Stored]]:
         """Every visible record in batches, for a rebuild."""
@@ -298,12 +298,8 @@ class Store(ModeratedDatabase):
         rows = list(rows)
         refs = {ref for row in rows for ref in row[8:] if ref is not None}
         links = {ref: Link(ref) for ref in refs}
-        found = self._in(
-            f"{tables.LOAD_SCHEMAS} AND {tables.shown(hides=self.hides)} AND r.uri IN",
-            refs,
-            db=db,
-        )
-        links |= {row[0]: Link(*row) for row in found}
+        found = self._in(f"{tables.LOAD_SCHEMAS} AND {tables.LIVE} AND r.uri IN", refs, db=db)
+        links |= {uri: Link(uri, *rest) for uri, _, _, *rest in self.unhidden(found, db)}
         labels = self._labels_of(rows, db)
         return [
             Stored(*(*one, links.get(a), links.get(b), labels.get(one[0], ())))

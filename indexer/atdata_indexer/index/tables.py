@@ -53,6 +53,12 @@ CREATE VIEW hiding AS
 """
 DDL += _MODERATION
 
+LABEL_INDEXES = """
+CREATE INDEX IF NOT EXISTS labels_by_uri ON labels (uri);
+CREATE INDEX IF NOT EXISTS hidden_by_uri ON hidden (uri);
+"""
+"""No part of the layout: made where they are missing, and nothing to a program that knows none."""
+
 MIGRATIONS = {
     1: """
         ALTER TABLE records ADD COLUMN verified BOOLEAN DEFAULT false;
@@ -116,19 +122,18 @@ def repo_columns(row: Mapping[str, Any]) -> pa.Schema:
 
 OUTBOX = _arrow("seq", "uri", "did", "cid", "rev", "op")
 QUARANTINE = _arrow("uri", "did", "cid", "rev", "rule", "path", "reason", "raw", "seen_us")
+JUDGED = _arrow("src", "val", "hides")
+HIDDEN = _arrow("uri", "cid")
 LABEL = _arrow("src", "uri", "val", "cid", "cts", "exp_us", "hides")
-
 
 INSERT = {
     "records": "INSERT INTO records BY NAME SELECT * FROM incoming",
     "outbox": "INSERT INTO outbox BY NAME SELECT * FROM incoming",
     "quarantine": "INSERT INTO quarantine BY NAME SELECT * FROM incoming",
     "labels": "INSERT INTO labels BY NAME SELECT * FROM incoming",
+    "hidden": "INSERT INTO hidden BY NAME SELECT * FROM incoming",
 }
-DELETE = {
-    "quarantine": "DELETE FROM quarantine WHERE uri",
-}
-
+DELETE = {"quarantine": "DELETE FROM quarantine WHERE uri"}
 
 NEW_REPO = "INSERT INTO repos BY NAME SELECT * FROM incoming ON CONFLICT DO NOTHING"
 REPO = (
@@ -344,37 +349,49 @@ NOT_HIDDEN = (
 )
 
 
-def shown(*, hides: bool = True) -> str:
+def shown() -> str:
     """The condition that a row of `records` (r), with that of its account in `repos` (p), is
-    visible. Nothing needs to be looked for where it is known that nothing `hides`.
+    visible.
 
-    The one place that says so: searches, exports and the stream of changes keep to it.
+    With `HidingDatabase.unhidden`, which asks the same of rows that are known already, the one
+    place that says so: searches, exports and the stream of changes keep to it.
     """
-    return LIVE + NOT_HIDDEN if hides else LIVE
+    return LIVE + NOT_HIDDEN
 
 
 TAKE_DOWN = "INSERT OR REPLACE INTO takedowns VALUES (?, ?, ?)"
 PUT_BACK = "DELETE FROM takedowns WHERE subject = ? RETURNING subject, reason, made_us"
 TAKEDOWNS = "SELECT subject, reason, made_us FROM takedowns ORDER BY made_us DESC, subject"
-LABELLED = "SELECT DISTINCT uri FROM labels WHERE src = ? AND val = ?"
-REJUDGE = "UPDATE labels SET hides = ? WHERE src = ? AND val = ?"
+LABELLED = "SELECT DISTINCT l.uri FROM labels l JOIN incoming i ON l.src = i.src AND l.val = i.val"
+UNSAY = "DELETE FROM labels WHERE (src, val) IN (SELECT src, val FROM incoming WHERE hides IS NULL)"
+REJUDGE = (
+    "UPDATE labels l SET hides = i.hides FROM incoming i WHERE l.src = i.src AND l.val = i.val"
+)
 LABELS_ANEW = "DELETE FROM cursors WHERE starts_with(source, ?)"
 LABELERS_GONE = (
     "DELETE FROM cursors WHERE starts_with(source, ?) AND source NOT IN (SELECT unnest(?))"
 )
-LABELS_OF = "SELECT src, uri, val, cid, cts FROM labels WHERE NOT hides AND uri IN"
+# With any condition but this one DuckDB reads all labels and uses no index.
+LABELS_OF = "SELECT src, uri, val, cid, cts, hides FROM labels WHERE uri IN"
+TAKEN_DOWN = "SELECT subject FROM takedowns WHERE subject IN"
 HIDE_ANEW = "DELETE FROM hidden WHERE uri IN"
-HIDE = "INSERT INTO hidden SELECT uri, cid FROM hiding WHERE uri IN"
-HIDDEN_ACCOUNTS = "SELECT DISTINCT uri FROM hidden WHERE starts_with(uri, 'did:') AND uri IN"
-HIDDEN_RECORDS = (
-    "SELECT DISTINCT r.uri FROM records r JOIN hidden h"
-    " ON h.uri = r.uri AND coalesce(h.cid, r.cid) = r.cid WHERE r.uri IN"
+HIDDEN_AMONG = "SELECT uri, cid FROM hidden WHERE uri IN"
+BEYOND_STRANGE = (
+    "DELETE FROM labels WHERE rowid IN (SELECT l.rowid FROM labels l WHERE l.src = ?"
+    " AND NOT EXISTS (SELECT 1 FROM records r WHERE r.uri = l.uri)"
+    " AND NOT EXISTS (SELECT 1 FROM repos p WHERE p.did = l.uri)"
+    " QUALIFY sum(strlen(l.uri) + strlen(l.src) + strlen(l.val) + strlen(l.cid) + strlen(l.cts))"
+    " OVER (ORDER BY l.hides DESC, l.rowid DESC) > ?)"
 )
+UNHIDE = (
+    "DELETE FROM hidden WHERE NOT EXISTS (SELECT 1 FROM hiding g"
+    " WHERE g.uri = hidden.uri AND g.cid IS NOT DISTINCT FROM hidden.cid)"
+)
+EXPIRED_LABELS = "SELECT rowid, uri FROM labels WHERE exp_us <= ? LIMIT ?"
 LIVE_AMONG = "SELECT uri, did, cid, rev, kind FROM records WHERE state = 'live' AND uri IN"
 
-
 LOAD_SCHEMAS = (
-    "SELECT r.uri, r.cid, r.name, r.version, r.body FROM records r"
+    "SELECT r.uri, r.did, r.kind, r.cid, r.name, r.version, r.body FROM records r"
     " JOIN repos p ON p.did = r.did WHERE r.kind = 'schema'"
 )
 LOAD = (
