@@ -8,22 +8,32 @@ import httpx
 import pytest
 
 from atdata_api.server import AppView
-from tests.asking import NS, Api
+from tests.asking import NS, Api, uris_of
 
 SEARCH = f"/xrpc/{NS}.searchDatasets?q=image"
 PATHS = (SEARCH, f"/xrpc/{NS}.listTags", "/xrpc/_health", "/openapi.json", "/robots.txt", "/")
+PAGE = f"/at/{uris_of('dataset')[0].removeprefix('at://')}"
+OTHERS = (
+    PAGE,
+    f"{PAGE}?format=json",
+    f"{PAGE}?format=croissant",
+    "/feeds/datasets.atom?q=image",
+    "/sitemap.xml",
+    "/sitemap/0.xml",
+)
 
 
 @pytest.fixture(scope="module")
 def api(recorded_appview: AppView) -> Iterator[Api]:
+    recorded_appview.indexer.export()  # what the sitemap is made from
     with Api(recorded_appview.url) as api:
         yield api
 
 
-def raw(api: Api, path: str, **headers: str) -> tuple[httpx.Response, bytes]:
+def raw(api: Api, path: str, method: str = "GET", **headers: str) -> tuple[httpx.Response, bytes]:
     """An answer and its body as it came over the wire."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    with api.stream("GET", path, headers={"Accept-Encoding": "identity"} | named) as response:
+    with api.stream(method, path, headers={"Accept-Encoding": "identity"} | named) as response:
         return response, b"".join(response.iter_raw())
 
 
@@ -112,11 +122,26 @@ def test_a_short_answer_and_a_failure_are_sent_as_they_are(api: Api) -> None:
     assert "etag" not in raw(api, f"{SEARCH}&limit=x")[0].headers
 
 
-def test_only_the_head_can_be_asked_for(api: Api) -> None:
-    head, whole = api.head(SEARCH), api.get(SEARCH)
-    assert head.status_code == 200
-    assert head.headers["etag"] == whole.headers["etag"]
-    assert head.content == b""
+@pytest.mark.parametrize("path", [*PATHS, *OTHERS])
+def test_only_the_head_can_be_asked_for(api: Api, path: str) -> None:
+    (head, nothing), (whole, body) = raw(api, path, method="HEAD"), raw(api, path)
+    assert head.status_code == whole.status_code == 200
+    assert {*head.headers} == {*whole.headers}
+    for same in ("etag", "content-type", "content-length", "cache-control"):
+        assert head.headers[same] == whole.headers[same]
+    assert body
+    assert nothing == b""
+
+
+def test_long_lists_in_headers_are_not_walked_to_their_end(api: Api) -> None:
+    plain, body = raw(api, SEARCH)
+    for accepted, compressed in (("br," * 20_000 + "gzip", False), ("gzip" + ",br" * 20_000, True)):
+        response, sent = raw(api, SEARCH, Accept_Encoding=accepted)
+        assert response.status_code == 200
+        assert ("content-encoding" in response.headers) is compressed
+        assert (gzip.decompress(sent) if compressed else sent) == body
+    known = '"other",' * 7_000 + plain.headers["etag"]
+    assert raw(api, SEARCH, If_None_Match=known)[0].status_code == 304
 
 
 def test_crawlers_are_told_to_leave_queries_alone(api: Api) -> None:

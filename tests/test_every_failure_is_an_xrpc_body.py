@@ -44,6 +44,8 @@ def failure(response: httpx.Response, status: int, error: str) -> str:
     assert body["error"] == error
     assert isinstance(body["message"], str)
     assert body["message"]
+    if status == 503:
+        assert int(response.headers["retry-after"]) > 0
     return str(body["message"])
 
 

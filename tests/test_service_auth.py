@@ -12,6 +12,7 @@ import pytest
 
 from atdata_api.server import AppView
 from atdata_api.service_auth import InvalidToken, ServiceAuth
+from atdata_api.used_tokens import UsedTokens
 from atdata_indexer.identity import IdentityUnavailable
 from tests.asking import NS
 from tests.fronts import another_front
@@ -23,6 +24,8 @@ US = "did:web:index.example.com"
 NSID = f"{NS}.searchDatasets"
 NOW = 1_800_000_000
 ALICE = Author("alice")
+EACH = 20
+"""How many tokens of one account are remembered here."""
 CLAIMS = {
     "iss": ALICE.did, "aud": US, "lxm": NSID, "iat": NOW, "exp": NOW + 60, "jti": "a1",
 }  # fmt: skip
@@ -45,7 +48,7 @@ class World:
     def __init__(self) -> None:
         self.now = float(NOW)
         self.asked: list[str] = []
-        self.auth = ServiceAuth(US, self.key_of, lambda: self.now)
+        self.auth = ServiceAuth(US, self.key_of, lambda: self.now, used=UsedTokens(EACH))
 
     async def key_of(self, did: str) -> str | None:
         self.asked.append(did)
@@ -78,7 +81,7 @@ async def test_what_an_account_signed_is_its_own(world: World, aud: str, iss: st
         {"lxm": f"{NS}.getDataset"}, {"lxm": None}, {"lxm": "*"},
         {"iss": "alice.test"}, {"iss": None}, {"iss": f"{ALICE.did}#atproto_labeler"},
         {"exp": NOW - 61}, {"exp": None}, {"exp": str(NOW + 60)}, {"exp": True},
-        {"exp": NOW + 3601}, {"iat": NOW + 61, "exp": NOW + 90}, {"iat": None}, {"iat": 1.5},
+        {"exp": NOW + 301}, {"iat": NOW + 61, "exp": NOW + 90}, {"iat": None}, {"iat": 1.5},
         {"jti": None}, {"jti": ""}, {"jti": 7},
     ],
 )  # fmt: skip
@@ -152,7 +155,7 @@ async def test_who_is_long_to_look_up_is_not_waited_for(
         await asyncio.Event().wait()
         return None
 
-    auth = ServiceAuth(US, never, lambda: world.now)
+    auth = ServiceAuth(US, never, lambda: world.now, used=UsedTokens(EACH))
     with pytest.raises(InvalidToken):
         await auth.caller(auth.read(token(), NSID))
     assert world.asked == [ALICE.did]

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from atdata_api.errors import XrpcError
 from atdata_api.ledger import Ledger
-from atdata_api.xrpc import Handler, Params
+from atdata_api.xrpc import Handler, Params, join
 from atdata_indexer.index.page import Page
 from atdata_indexer.index.query import Search
 from atdata_indexer.index.reader import Reader
@@ -64,7 +64,7 @@ def _describe(
     }
 
 
-def _search_datasets(reader: Reader, params: Params) -> View:
+def _search_datasets(reader: Reader, params: Params) -> str:
     search = Search(
         "dataset",
         q=params.get("q", ""),
@@ -73,24 +73,24 @@ def _search_datasets(reader: Reader, params: Params) -> View:
         author=params.get("repo"),
     )
     page, entries = _filled(reader, search, params)
-    return {"entries": entries, "hitsTotal": page.total} | _cursor(page)
+    return join({"hitsTotal": page.total} | _cursor(page), "entries", entries)
 
 
-def _search_lenses(reader: Reader, params: Params) -> View:
+def _search_lenses(reader: Reader, params: Params) -> str:
     source, target = params.get("sourceSchema"), params.get("targetSchema")
     search = Search("lens", namespace=ALT, source=source, target=target)
     page, lenses = _filled(reader, search, params)
-    return {"lenses": lenses} | _cursor(page)
+    return join(_cursor(page), "lenses", lenses)
 
 
-def _list(reader: Reader, kind: str, params: Params) -> View:
+def _list(reader: Reader, kind: str, params: Params) -> str:
     # Those of the other namespace are datasets like others; its schemas may be more than can be
     # said in this one.
     namespace = None if kind == "dataset" else ALT
     search = Search(kind, author=params.get("repo"), namespace=namespace)
     page, views = _filled(reader, search, params)
     key = next(name for name, one in _LISTS.items() if one == kind)
-    return {key.lower(): views} | _cursor(page)
+    return join(_cursor(page), key.lower(), views)
 
 
 def _get(reader: Reader, kind: str, params: Params) -> View:
@@ -100,8 +100,8 @@ def _get(reader: Reader, kind: str, params: Params) -> View:
     return views[0]
 
 
-def _get_entries(reader: Reader, params: Params) -> View:
-    return {"entries": list(_flat(reader.get("dataset", params["uris"])))}
+def _get_entries(reader: Reader, params: Params) -> str:
+    return join({}, "entries", _texts(reader.get("dataset", params["uris"])))
 
 
 def _stats(reader: Reader, params: Params) -> View:
@@ -167,16 +167,21 @@ def _placed(
         yield {"uri": uri, "cid": cid, **known, **where}
 
 
-def _filled(reader: Reader, search: Search, params: Params) -> tuple[Page, list[View]]:
-    """A page and its flat views: clients take an empty one for the end."""
+def _filled(reader: Reader, search: Search, params: Params) -> tuple[Page, list[str]]:
+    """A page and its flat views as JSON: clients take an empty one for the end."""
     cursor = params.get("cursor")
     for _ in range(MOST_PAGES):
         page = reader.search(search, limit=params["limit"], cursor=cursor)
-        views = list(_flat(page.views))
+        views = _texts(page.views)
         cursor = page.cursor
         if views or cursor is None:
             break
     return page, views
+
+
+def _texts(views: Iterable[str]) -> list[str]:
+    """Flat views as JSON, one by one: all in one go would hold up every other thread."""
+    return [json.dumps(view) for view in _flat(views)]
 
 
 def _flat(texts: Iterable[str]) -> Iterator[View]:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
 from atdata_api import alt, links, records, repo, searches, service
+from atdata_api.answering import Answering
 from atdata_api.changes import NSID, Changes
 from atdata_api.export import ExportRoutes
 from atdata_api.feeds import FeedRoutes
@@ -51,6 +52,7 @@ def create_app(
         title="atdata-appview",
         version=service.VERSION,
         description="Search over typed ML datasets on the AT Protocol.",
+        openapi_url=None,  # FastAPI's would be written anew, on the event loop, for each who asks
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -66,47 +68,58 @@ def create_app(
     )
     (changes or Changes(reader, ledger)).add_to(app, identity.names(NSID))
     export = ExportRoutes(exports)
+    export.add_to(app)
+    answering = Answering(app)
     for routes in (
-        export,
         SitemapRoutes(export, identity),
         PageRoutes(reader, identity),
         FeedRoutes(reader, identity),
     ):
-        routes.add_to(app)
+        routes.add_to(answering)
     for family in families:
         for nsid, handler in family.items():
             for name in identity.names(nsid):
-                add_query(app, nsid, handler, name)
+                add_query(answering, nsid, handler, name)
+    _add_others(app, answering, reader, identity)
+    return app
 
+
+def _add_others(
+    app: FastAPI, answering: Answering, reader: Reader, identity: ServiceIdentity
+) -> None:
+    """What tells of the service itself."""
+
+    @app.head("/xrpc/_health", include_in_schema=False)
     @app.get("/xrpc/_health", summary="Whether the service can answer.")
-    def health() -> Response:
-        reader.refresh()
+    async def health() -> Response:
+        await answering.do(reader.refresh)
         return json_response(json.dumps({"version": service.VERSION}))
 
-    @app.get("/", include_in_schema=False)
-    def greeting() -> PlainTextResponse:
+    def greeting(request: Request) -> Response:
         return PlainTextResponse(_GREETING)
 
-    @app.get("/.well-known/did.json", include_in_schema=False)
-    def did_document() -> Response:
+    def did_document(request: Request) -> Response:
         document = identity.document()
         if document is None:
             raise HTTPException(404, "this service has no public name")
         return json_response(json.dumps(document))
 
-    @app.get("/robots.txt", include_in_schema=False)
-    def robots() -> PlainTextResponse:
+    def robots(request: Request) -> Response:
         return PlainTextResponse(identity.robots())
 
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
+    @cache
+    def described() -> str:
+        document = app.openapi()
         document["paths"] |= paths(identity.name)
         if identity.url is not None:
             document["servers"] = [{"url": identity.url}]
         document["components"] = {"schemas": components()}
-        return document
+        return json.dumps(document)
 
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents to extend it
-    return app
+    def openapi(request: Request) -> Response:
+        return json_response(described())
+
+    answering.add("/", greeting, "greeting")
+    answering.add("/.well-known/did.json", did_document, "did_document")
+    answering.add("/robots.txt", robots, "robots")
+    answering.add("/openapi.json", openapi, "openapi")

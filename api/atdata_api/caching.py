@@ -7,12 +7,19 @@ let by. A tag is the hash of the text, so it outlives restarts and is the same i
 import gzip
 from hashlib import blake2b
 
+from anyio.to_thread import run_sync
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SHORTEST = 1400
 """Texts that fit into one packet are not compressed."""
-LONGEST = 4 << 20
+LONGEST = 16 << 20
+LARGE = 1 << 16
+"""Texts from here on are hashed and compressed in a thread: the event loop is everybody's, and
+below it the way to a thread and back costs more than it saves.
+"""
+MOST_SAID = 500
+"""So much of `Accept-Encoding` is read: the list is walked on the event loop."""
 _TEXTS = (
     "application/json",
     "application/ld+json",
@@ -45,8 +52,12 @@ class Cached:
                 await send(message)
             else:
                 held, started = started, None
-                if not message.get("more_body"):
+                if message.get("more_body"):
+                    pass
+                elif len(message.get("body", b"")) < LARGE:
                     message = _shorten(held, message, asked)
+                else:
+                    message = await run_sync(_shorten, held, message, asked)
                 await send(held)
                 await send(message)
 
@@ -89,16 +100,13 @@ def _shorten(start: Message, whole: Message, asked: Headers) -> Message:
 
 def _matches(if_none_match: str, tag: str) -> bool:
     """Whether the client has this text already; tags are compared weakly (section 13.1.2)."""
-    if if_none_match.strip() == "*":
-        return True
-    opaque = tag.removeprefix("W/")
-    return opaque in (one.strip().removeprefix("W/") for one in if_none_match.split(","))
+    return if_none_match.strip() == "*" or tag.removeprefix("W/") in if_none_match
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
     """Whether a client takes gzip (section 12.5.3): named, or by a star, and not with weight 0."""
     weights: dict[str, bool] = {}
-    for one in accept_encoding.lower().split(","):
+    for one in accept_encoding[:MOST_SAID].lower().split(","):
         name, _, parameter = one.partition(";")
         weight = parameter.strip().removeprefix("q=").strip()
         weights[name.strip()] = weight.strip("0.") != "" or not parameter

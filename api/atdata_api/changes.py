@@ -8,8 +8,9 @@ waited for: what it has missed is kept, and it resumes with its cursor.
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from atdata_api.changes_source import ChangesSource
 from atdata_api.ledger import Ledger
+from atdata_api.limits import caller_of
 from atdata_api.xrpc import NS, json_response
 from atdata_indexer.changes_feed import SHOWING, Entry
 from atdata_indexer.errors import IndexerUnavailable, StoreError
@@ -34,6 +36,8 @@ from atdata_schemas.lexicon import lexicons
 NSID = f"{NS}.subscribeChanges"
 FOLLOWERS = 500
 """How many may follow at once, in each process."""
+FOLLOWERS_EACH = 20
+"""How many of them from one address, as `caller_of` tells them apart."""
 PATIENCE_S = 20.0
 """How long a follower may take nothing."""
 INFO_EVERY = 1000
@@ -89,11 +93,14 @@ class Changes:
         ledger: Ledger,
         *,
         followers: int = FOLLOWERS,
+        followers_each: int = FOLLOWERS_EACH,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._reader = reader
         self._source = ChangesSource(reader, ledger)
         self._room = followers
+        self._room_each = followers_each
+        self._following: Counter[str] = Counter()
         self._patience_s = patience_s
 
     def add_to(self, app: FastAPI, names: Sequence[str]) -> None:
@@ -115,16 +122,35 @@ class Changes:
             unusable = _error(503, "IndexUnavailable", "the index cannot be read now")
             await socket.send_denial_response(unusable)
             return
-        if self._room < 1:
-            many = _error(503, "TooManyFollowers", "no more can follow at once; try again later")
-            many.headers["Retry-After"] = "30"
-            await socket.send_denial_response(many)
+        with self._place(socket) as has_room:
+            if has_room:
+                await self._serve(socket, wanted, params)
+                return
+        many = _error(503, "TooManyFollowers", "no more can follow at once; try again later")
+        many.headers["Retry-After"] = "30"
+        await socket.send_denial_response(many)
+
+    @contextmanager
+    def _place(self, socket: WebSocket) -> Iterator[bool]:
+        """Hold one of the places, and one of those of its address; False where there is none.
+
+        This machine's own have no address to be counted by: see `caller_of`.
+        """
+        caller = None if socket.client is None else caller_of(socket.client.host)
+        full = caller is not None and self._following[caller] >= self._room_each
+        if self._room < 1 or full:
+            yield False
             return
         self._room -= 1
+        if caller is not None:
+            self._following[caller] += 1
         try:
-            await self._serve(socket, wanted, params)
+            yield True
         finally:
             self._room += 1
+            if caller is not None:
+                self._following[caller] -= 1
+                self._following += Counter()  # those of nobody go
 
     def _wanted(self, params: Mapping[str, Any]) -> Wanted:
         authors = {did for one in params.get("authors", ()) for did in self._dids(one)}

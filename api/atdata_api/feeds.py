@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
+from atdata_api.answering import Answering
 from atdata_api.identity import ServiceIdentity
 from atdata_api.places import Places
 from atdata_api.searches import asked
@@ -35,17 +36,12 @@ class FeedRoutes:
         self._reader = reader
         self._identity = identity
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, answering: Answering) -> None:
         """Add the route."""
-        app.add_api_route(
-            "/feeds/{kinds}.atom",
-            self._feed,
-            methods=["GET", "HEAD"],
-            include_in_schema=False,
-            name="feed",
-        )
+        answering.add("/feeds/{kinds}.atom", self._feed, "feed")
 
-    def _feed(self, request: Request, kinds: str) -> Response:
+    def _feed(self, request: Request) -> Response:
+        kinds = request.path_params["kinds"]
         if kinds not in SEARCHES:
             raise HTTPException(404, f"no such feed; there are {', '.join(SEARCHES)}")
         kind, nsid = SEARCHES[kinds]

@@ -30,10 +30,18 @@ _PREFLIGHT = _CORS | {
 }
 
 
+ACCOUNTS = 10
+"""How many callers' allowances an address has for what accounts sign."""
+
+
 class Guarded:
     """An application behind a limit for each caller; None: without one.
 
-    A caller is an address, or the account that a token is signed by where `auth` can tell.
+    A caller is an address, or the account that a token is signed by where `auth` can tell. What an
+    account signed is counted under the account, and then under the address it came from, which may
+    ask ACCOUNTS times as much that way: a PDS asks for all its accounts from one address, and
+    anybody can make accounts. What nobody signed, and the look-up of an account that is not known
+    yet, are the address's own, with one caller's allowance.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class Guarded:
         self._app = app
         self._limiter = limiter
         self._auth = auth
+        self._signed = None if limiter is None else limiter.times(ACCOUNTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -65,7 +74,7 @@ class Guarded:
         await self._app(scope, receive, with_headers)
 
     async def _take(self, scope: Scope) -> Allowance | None:
-        if self._limiter is None:
+        if self._limiter is None or self._signed is None:
             return None
         client: Sequence[str] | None = scope.get("client")
         address = None if client is None else caller_of(client[0])
@@ -78,7 +87,11 @@ class Guarded:
                 if allowance.wait_s:
                     return allowance
             with suppress(InvalidToken):  # as if nothing was said
-                return self._limiter.take(await self._auth.caller(token))
+                own = self._limiter.take(await self._auth.caller(token))
+                if address is None or own.wait_s:
+                    return own  # one that must wait takes nothing from the others at its address
+                of_all = self._signed.take(address)
+                return min(own, of_all, key=lambda one: (-one.wait_s, one.remaining))
         if allowance is None and address is not None:
             allowance = self._limiter.take(address)
         return allowance
@@ -96,10 +109,10 @@ class Guarded:
     def _told(self, allowance: Allowance) -> dict[str, str]:
         assert self._limiter is not None
         return {
-            "RateLimit-Limit": str(self._limiter.limit),
+            "RateLimit-Limit": str(allowance.limit),
             "RateLimit-Remaining": str(allowance.remaining),
             "RateLimit-Reset": str(math.ceil(time.time() + allowance.reset_s)),
-            "RateLimit-Policy": f"{self._limiter.limit};w={self._limiter.window_s:.0f}",
+            "RateLimit-Policy": f"{allowance.limit};w={self._limiter.window_s:.0f}",
         }
 
 

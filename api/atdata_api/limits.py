@@ -12,13 +12,16 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 WINDOW_S = 300
 MOST_CALLERS = 100_000
-"""With more who asked lately the count begins anew: memory is bounded before anything else."""
+"""Of more who asked lately those are forgotten who have most back: memory is bounded first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left to a caller now: `reset_s` until it has all again, `wait_s` if it must wait."""
+    """What is left to a caller now of `limit` requests: `reset_s` until it has all again, `wait_s`
+    if it must wait.
+    """
 
+    limit: int
     remaining: int
     reset_s: float
     wait_s: float = 0.0
@@ -42,6 +45,12 @@ class RateLimiter:
         self._most = most_callers
         self._settled: dict[str, float] = {}  # when each caller has all its requests again
 
+    def times(self, factor: int) -> "RateLimiter":
+        """Another one that lets callers make so many times as many requests."""
+        return RateLimiter(
+            factor * self.limit, self.window_s, clock=self._clock, most_callers=self._most
+        )
+
     def take(self, caller: str) -> Allowance:
         """Count a request of `caller`; one that must wait is not counted."""
         now = self._clock()
@@ -49,16 +58,22 @@ class RateLimiter:
         spent = settled - now
         left = math.floor((self.window_s - spent) / self._each_s + 1e-6)
         if left < 1:
-            return Allowance(0, spent, spent + self._each_s - self.window_s)
+            return Allowance(self.limit, 0, spent, spent + self._each_s - self.window_s)
         if caller not in self._settled and len(self._settled) >= self._most:
             self._make_room(now)
         self._settled[caller] = settled + self._each_s
-        return Allowance(left - 1, spent + self._each_s)
+        return Allowance(self.limit, left - 1, spent + self._each_s)
 
     def _make_room(self, now: float) -> None:
-        self._settled = {one: until for one, until in self._settled.items() if until > now}
-        if len(self._settled) > self._most * 9 // 10:
-            self._settled.clear()
+        asked = [one for one in self._settled.items() if one[1] > now]
+        if len(asked) > self._most * 9 // 10:
+            asked = sorted(asked, key=lambda one: one[1])[len(asked) // 2 :]
+        self._settled = dict(asked)
+
+
+def believes_anybody(proxies: str) -> bool:
+    """Whether `proxies`, whose `X-Forwarded-For` is believed, are all there can be."""
+    return any(one == "*" or one.endswith("/0") for one in proxies.split(","))
 
 
 def caller_of(host: str) -> str | None:

@@ -11,11 +11,12 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from atdata_api import croissant
+from atdata_api.answering import Answering
 from atdata_api.errors import XrpcError
 from atdata_api.identity import ServiceIdentity
 from atdata_api.places import Places
@@ -71,19 +72,13 @@ class PageRoutes:
         )
         self._template = environment.get_template("record.html")
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, answering: Answering) -> None:
         """Add the routes."""
-        app.add_api_route(
-            "/at/{did}/{collection}/{rkey}",
-            self._record,
-            methods=["GET", "HEAD"],
-            include_in_schema=False,
-            name="page",
-        )
+        answering.add("/at/{did}/{collection}/{rkey}", self._record, "page")
 
-    def _record(
-        self, request: Request, did: str, collection: str, rkey: str, format: str = "html"
-    ) -> Response:
+    def _record(self, request: Request) -> Response:
+        did, collection, rkey = (request.path_params[one] for one in ("did", "collection", "rkey"))
+        format = request.query_params.get("format", "html")
         uri = f"at://{did}/{collection}/{rkey}"
         kind = COLLECTIONS.get(collection)
         if format not in FORMATS:
@@ -100,7 +95,8 @@ class PageRoutes:
         places = Places.of(self._identity, request)
         if format == "croissant":
             if not isinstance(record, Dataset):
-                raise XrpcError(404, "NotFound", "only datasets are described as Croissant")
+                why = "this one breaks their lexicon" if kind == "dataset" else f"this is a {kind}"
+                raise XrpcError(404, "NotFound", f"format: Croissant describes datasets; {why}")
             schema = self._schema(record.schema_ref)
             document = croissant.croissant(view, record, schema, places.page(uri))
             body = json.dumps(document, ensure_ascii=False)

@@ -11,6 +11,8 @@ MAX_BODY = 1 << 20
 """The most bytes of a body. Queries have none; it is let by unread."""
 REQUEST_S = 30.0
 """How long a request may take to arrive, from the connection or its first byte to its last."""
+SEND_S = 60.0
+"""How long a client may take nothing of what waits for it; then the connection is cut."""
 LINGER_S = 2.0
 """How long a client that still sends is heard, unread, so that it gets to read why it is refused
 (RFC 9112, section 9.6)."""
@@ -24,6 +26,7 @@ class Protocol(HttpToolsProtocol):
     _head = _body = 0
     _refused = _in_body = False
     _timer: asyncio.TimerHandle | None = None
+    _sending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Called by asyncio; the first request is waited for."""
@@ -33,7 +36,18 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self._stop_timer()
+        self._stop_sending()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Called by asyncio: much of an answer was not taken yet."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Called by asyncio: nearly all of it was."""
+        self._stop_sending()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Count what came since the last head or body ended: it is all in memory."""
@@ -82,6 +96,7 @@ class Protocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """The connection is another protocol's from now on."""
         self._stop_timer()
+        self._stop_sending()
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
@@ -96,6 +111,21 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _watch(self, waiting: int) -> None:
+        self._sending = self.loop.call_later(SEND_S, self._not_taken, waiting)
+
+    def _not_taken(self, waiting: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left < waiting:
+            self._watch(left)
+        else:
+            self.transport.abort()
+
+    def _stop_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
     def _too_slow(self) -> None:
         self._refuse(408, "RequestTimeout", f"a request takes at most {REQUEST_S:.0f} seconds")

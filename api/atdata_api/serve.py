@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from atdata_api import metrics
 from atdata_api.front import front
 from atdata_api.server import listen, on_signal, url_of
+from atdata_api.shared_limits import Table, table
 from atdata_indexer import log
 from atdata_indexer.admin_client import AdminClient
 from atdata_indexer.errors import StoreError
@@ -50,6 +51,7 @@ class _Team:
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
         self._listener = listener
+        self._callers = table(_SPAWN)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -60,7 +62,8 @@ class _Team:
         """Keep one worker alive until `stop`."""
         while not self._stopping.is_set():
             started = time.monotonic()
-            worker = _SPAWN.Process(target=_work, args=(self._settings, self._listener))
+            given = self._settings, self._listener, self._callers
+            worker = _SPAWN.Process(target=_work, args=given)
             worker.start()
             await self._ended(worker)
             if self._stopping.is_set():
@@ -86,17 +89,17 @@ class _Team:
         worker.join()
 
 
-def _work(settings: Settings, listener: socket.socket) -> None:
+def _work(settings: Settings, listener: socket.socket, callers: Table) -> None:
     """A worker process."""
     log.configure(settings)
-    asyncio.run(answer(settings, listener))
+    asyncio.run(answer(settings, listener, callers))
 
 
-async def answer(settings: Settings, listener: socket.socket) -> None:
+async def answer(settings: Settings, listener: socket.socket, callers: Table) -> None:
     """Answer on a listening socket until SIGTERM or SIGINT, or until the parent process ends."""
     reader = Reader(settings.data_dir / INDEX)
     ledger = AdminClient(settings.data_dir)
-    async with front(settings, reader, ledger, CollectorRegistry()) as server:
+    async with front(settings, reader, ledger, CollectorRegistry(), callers) as server:
 
         def stop() -> None:
             server.should_exit = True

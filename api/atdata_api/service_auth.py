@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atdata_api.identity import SERVICE
+from atdata_api.used_tokens import UsedTokens
 from atdata_indexer.identity import IdentityUnavailable
 from atdata_indexer.keys import parse_key
 from atdata_schemas.syntax import is_did
@@ -23,15 +24,18 @@ LONGEST = 4096
 """The most characters of a token that are looked at."""
 SKEW_S = 60
 """How far another's clock may be off."""
-LIFE_S = 3600
-"""The longest that a token may hold from when it was made."""
+LIFE_S = 300
+"""The longest that a token may hold from when it was made. A PDS that passes a query on gives it a
+minute; one that a client asked it for may hold for an hour, and is refused beyond this."""
 KEY_S = 600.0
 """How long a key is believed, and that one cannot be had."""
 LOOK_UP_S = 3.0
 """How long a caller's key is waited for; who is not known by then is counted by address."""
-MOST = 20_000
-"""How many keys, and how many tokens, are remembered; what comes beyond is not believed."""
+MOST_KEYS = 20_000
+"""How many keys are remembered, the newest."""
 AT_ONCE = 8
+"""How many accounts of one DID method are looked up at once: those who name slow hosts of their own
+(did:web) keep only each other waiting."""
 _CURVES = {"ES256K": "secp256k1", "ES256": "secp256r1"}
 
 
@@ -83,7 +87,7 @@ class ServiceAuth:
     """Tells callers by their tokens, each of which counts once.
 
     `audience` is the DID of this service; `key_of` looks up the signing key of an account (None:
-    it has none) and raises IdentityUnavailable.
+    it has none) and raises IdentityUnavailable; `used` remembers the tokens.
     """
 
     def __init__(
@@ -91,13 +95,15 @@ class ServiceAuth:
         audience: str,
         key_of: Callable[[str], Awaitable[str | None]],
         clock: Callable[[], float] = time.time,
+        *,
+        used: UsedTokens,
     ) -> None:
         self._audience = audience
         self._key_of = key_of
         self._clock = clock
         self._keys: dict[str, tuple[str | None, float]] = {}
-        self._seen: dict[tuple[str, str], float] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._used = used
+        self._turns = {own_host: asyncio.Semaphore(AT_ONCE) for own_host in (False, True)}
 
     def read(self, text: str, nsid: str) -> Token:
         """The claims of a token. Raises InvalidToken."""
@@ -118,34 +124,30 @@ class ServiceAuth:
             raise InvalidToken("alg: not that of the key")
         if not parsed.signed(token.signature, token.signed):
             raise InvalidToken("not signed by its issuer")
-        self._use(token)
+        until = token.expires + SKEW_S
+        if not self._used.add(token.issuer, token.nonce, until, self._clock()):
+            raise InvalidToken("jti: used before, or one of too many")
         return token.issuer
-
-    def _use(self, token: Token) -> None:
-        use = token.issuer, token.nonce
-        now = self._clock()
-        if len(self._seen) >= MOST:
-            self._seen = {one: until for one, until in self._seen.items() if until > now}
-        if use in self._seen or len(self._seen) >= MOST:
-            raise InvalidToken("jti: used before")
-        self._seen[use] = token.expires + SKEW_S
 
     async def _key(self, did: str) -> str | None:
         now = self._clock()
         key, until = self._keys.get(did, (None, 0.0))
         if until > now:
             return key
+        asked = False
         try:
-            async with asyncio.timeout(LOOK_UP_S), self._turns:
+            async with asyncio.timeout(LOOK_UP_S), self._turns[not did.startswith("did:plc:")]:
                 key, until = self._keys.get(did, (None, 0.0))  # others may have asked meanwhile
                 if until > now:
                     return key
+                asked = True
                 key = await self._key_of(did)
         except (IdentityUnavailable, TimeoutError):
             key = None
-        if len(self._keys) >= MOST:
-            self._keys = {one: known for one, known in self._keys.items() if known[1] > now}
-        if len(self._keys) < MOST:
+        if asked:
+            self._keys.pop(did, None)
+            if len(self._keys) >= MOST_KEYS:
+                del self._keys[next(iter(self._keys))]  # the one that was looked up first
             self._keys[did] = key, now + KEY_S
         return key
 

@@ -5,9 +5,10 @@ that, and nothing that is hidden is in it.
 """
 
 import pyarrow.parquet as pq
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
+from atdata_api.answering import Answering
 from atdata_api.errors import XrpcError
 from atdata_api.export import ExportRoutes
 from atdata_api.identity import ServiceIdentity
@@ -25,12 +26,10 @@ class SitemapRoutes:
         self._export = export
         self._identity = identity
 
-    def add_to(self, app: FastAPI) -> None:
+    def add_to(self, answering: Answering) -> None:
         """Add the routes."""
-        for path, endpoint in (("/sitemap.xml", self._all), ("/sitemap/{part}.xml", self._part)):
-            app.add_api_route(
-                path, endpoint, methods=["GET", "HEAD"], include_in_schema=False, name="sitemap"
-            )
+        answering.add("/sitemap.xml", self._all, "sitemap")
+        answering.add("/sitemap/{part}.xml", self._part, "sitemap")
 
     def _all(self, request: Request) -> Response:
         places = Places.of(self._identity, request)
@@ -40,7 +39,8 @@ class SitemapRoutes:
                 add(add(root, "sitemap"), "loc", places.at(f"sitemap/{part}.xml"))
         return xml_response(root, MEDIA_TYPE)
 
-    def _part(self, request: Request, part: str) -> Response:
+    def _part(self, request: Request) -> Response:
+        part = request.path_params["part"]
         places = Places.of(self._identity, request)
         root = Element("urlset", _XMLNS)
         with self._datasets() as file:

@@ -5,18 +5,15 @@ lexicon says which parameters there are; one that is unknown, repeated, missing 
 refused before the handler runs.
 """
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
-from starlette.types import Scope
 
+from atdata_api.answering import Answering
 from atdata_api.errors import XrpcError
 from atdata_indexer.errors import IndexerUnavailable, StoreError
 from atdata_indexer.index.cursor import InvalidCursor
@@ -24,8 +21,6 @@ from atdata_schemas.errors import ValidationError
 from atdata_schemas.lexicon import lexicons
 
 NS = "app.bsky.atdata"
-ANSWER_S = 30.0
-"""How long an answer may take, the wait for its turn included."""
 
 type Params = Mapping[str, Any]
 type Handler = Callable[[Params], Mapping[str, Any] | str]
@@ -39,32 +34,15 @@ _NAMES = {
 }
 
 
-class _Route(Route):
-    """A route without what FastAPI does for parameters, which a lexicon checks: a sixth less time.
-
-    It is named in the scope as FastAPI's own are, for the metrics.
-    """
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, found = super().matches(scope)
-        if match != Match.NONE:
-            found["route"] = self
-        return match, found
-
-
-def add_query(app: FastAPI, nsid: str, handler: Handler, name: str | None = None) -> None:
+def add_query(answering: Answering, nsid: str, handler: Handler, name: str | None = None) -> None:
     """Serve `nsid` by `handler` at `/xrpc/<nsid>`, or under another name."""
 
-    async def endpoint(request: Request) -> Response:
+    def answer(request: Request) -> Response:
         params = lexicons().parse_params(nsid, request.query_params.multi_items())
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                answer = await run_sync(handler, params, abandon_on_cancel=True)
-        except TimeoutError as error:
-            raise XrpcError(503, "Overloaded", "no answer in time; ask again later") from error
-        return json_response(answer if isinstance(answer, str) else json.dumps(answer))
+        found = handler(params)
+        return json_response(found if isinstance(found, str) else json.dumps(found))
 
-    app.router.routes.append(_Route(f"/xrpc/{name or nsid}", endpoint, methods=["GET"], name=nsid))
+    answering.add(f"/xrpc/{name or nsid}", answer, nsid)
 
 
 def members(texts: Mapping[str, str]) -> str:
@@ -87,39 +65,50 @@ def json_response(text: str, status: int = 200) -> Response:
     return Response(text.encode(), status, media_type="application/json")
 
 
+def failure(error: XrpcError) -> Response:
+    """A failure as a response."""
+    body = json.dumps({"error": error.error, "message": error.message})
+    response = json_response(body, error.status)
+    if error.retry_s is not None:
+        response.headers["Retry-After"] = str(error.retry_s)
+    return response
+
+
 def add_error_bodies(app: FastAPI) -> None:
     """Let every failure be an XRPC error body, those of the framework included."""
 
     async def xrpc(request: Request, error: Exception) -> Response:
         assert isinstance(error, XrpcError)
-        return _body(error.status, error.error, error.message)
+        return failure(error)
 
     async def invalid(request: Request, error: Exception) -> Response:
-        return _body(400, "InvalidRequest", str(error))
+        return failure(XrpcError(400, "InvalidRequest", str(error)))
 
     async def cursor(request: Request, error: Exception) -> Response:
-        return _body(400, "InvalidCursor", str(error))
+        return failure(XrpcError(400, "InvalidCursor", str(error)))
 
     async def unusable(request: Request, error: Exception) -> Response:
         structlog.get_logger().error("index_unusable", error=str(error), path=request.url.path)
-        return _body(503, "IndexUnavailable", "the index cannot be read now")
+        return failure(XrpcError(503, "IndexUnavailable", "the index cannot be read now"))
 
     async def alone(request: Request, error: Exception) -> Response:
         structlog.get_logger().warning("indexer_unavailable", error=str(error))
-        return _body(503, "IndexerUnavailable", "the indexer does not answer; searches go on")
+        words = "the indexer does not answer; searches go on"
+        return failure(XrpcError(503, "IndexerUnavailable", words))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         status, message = error.status_code, str(error.detail)
         if status == 404 and request.url.path.startswith("/xrpc/"):
             status, message = 501, f"no method {request.url.path.removeprefix('/xrpc/')[:200]}"
-        response = _body(status, _NAMES.get(status, "RequestFailed"), message)
+        response = failure(XrpcError(status, _NAMES.get(status, "RequestFailed"), message))
         response.headers.update(error.headers or {})
         return response
 
     async def unexpected(request: Request, error: Exception) -> Response:
         structlog.get_logger().error("request_failed", path=request.url.path, exc_info=error)
-        return _body(500, "InternalServerError", "something went wrong here; it was logged")
+        words = "something went wrong here; it was logged"
+        return failure(XrpcError(500, "InternalServerError", words))
 
     app.add_exception_handler(XrpcError, xrpc)
     app.add_exception_handler(ValidationError, invalid)
@@ -128,7 +117,3 @@ def add_error_bodies(app: FastAPI) -> None:
     app.add_exception_handler(IndexerUnavailable, alone)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
-
-
-def _body(status: int, error: str, message: str) -> Response:
-    return json_response(json.dumps({"error": error, "message": message}), status)

@@ -8,14 +8,17 @@ those that hide it: whoever applies all of them, in order, has what the index sh
 import json
 from dataclasses import dataclass, replace
 
+from duckdb import DuckDBPyConnection
+
 from atdata_indexer.index.fields import fold, view
 from atdata_indexer.index.store import Store
 from atdata_indexer.index.tables import Stored
 
 MOST = 200
 """How many entries one batch looks at."""
-MOST_TEXT = 4_000_000
-"""How many characters of views one batch holds; one that reaches it ends early."""
+MOST_TEXT = 1_000_000
+"""How much text of records is read for one batch, in bytes, and how many characters of views it
+holds: one that would have more ends early. Every follower may hold a batch."""
 
 SHOWING = frozenset({"create", "update", "show", "refresh"})
 """The ops that show a record; every other takes away what was shown."""
@@ -24,6 +27,7 @@ _ENTRIES = (
     "SELECT o.seq, o.op, o.uri, o.did, o.cid, o.rev FROM outbox o"
     " WHERE o.seq > ? AND o.seq <= ? ORDER BY o.seq LIMIT ?"
 )
+_SIZES = "SELECT uri, coalesce(strlen(body), 0), schema_uri, target_uri FROM records WHERE uri IN"
 _LIVE = "SELECT uri FROM records WHERE state = 'live' AND uri IN"
 _INACTIVE = "SELECT did FROM repos WHERE status <> 'active' AND did IN"
 
@@ -83,7 +87,7 @@ def read(store: Store, after: int, until: int) -> Batch:
         rows = db.execute(_ENTRIES, [after, until, MOST]).fetchall()
         if until > after and (not rows or rows[0][0] != after + 1):
             return Batch(store.epoch, after, outdated=True)
-        entries = [Entry(*row) for row in rows]
+        entries = _first_of(store, [Entry(*row) for row in rows], db)
         uris = dict.fromkeys(one.uri for one in entries if one.op in SHOWING)
         visible = {one.uri: one for one in store.load(uris, db)}
         unseen = [uri for uri in uris if uri not in visible]
@@ -105,6 +109,24 @@ def read(store: Store, after: int, until: int) -> Batch:
             size += len(one.view or "")
         told.append(one)
     return Batch(store.epoch, reached, tuple(told))
+
+
+def _first_of(store: Store, entries: list[Entry], db: DuckDBPyConnection) -> list[Entry]:
+    """As many of these entries as may be read at once with all they show: one at least."""
+    rows = store.look_up(_SIZES, {one.uri for one in entries if one.op in SHOWING}, db)
+    shows = {uri: [uri, *(ref for ref in refs if ref is not None)] for uri, _, *refs in rows}
+    sizes = {row[0]: row[1] for row in rows}
+    linked = {ref for refs in shows.values() for ref in refs} - sizes.keys()
+    sizes |= {row[0]: row[1] for row in store.look_up(_SIZES, linked, db)}
+    read: set[str] = set()
+    size = 0
+    for at, one in enumerate(entries):
+        new = set(shows.get(one.uri, ())) - read if one.op in SHOWING else set()
+        size += sum(sizes.get(uri, 0) for uri in new)
+        if at and size > MOST_TEXT:
+            return entries[:at]
+        read |= new
+    return entries
 
 
 def _shown(entry: Entry, stored: Stored | None) -> Entry:
