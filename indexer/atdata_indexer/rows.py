@@ -5,7 +5,6 @@ and goes to quarantine with the rule; one beyond its account's limits takes its 
 deferred.
 """
 
-import json
 from dataclasses import replace
 
 from atdata_indexer.changes import Change, Changes, Fault, Held, Repo, Row
@@ -13,10 +12,8 @@ from atdata_indexer.errors import RecordError
 from atdata_indexer.limits import Limits
 from atdata_indexer.repo import read_record
 from atdata_schemas.errors import ValidationError
-from atdata_schemas.records import Dataset, Label, Lens, Record, Schema, parse_record
+from atdata_schemas.records import Dataset, Label, Lens, Record, Schema, parse_record, record_text
 from atdata_schemas.syntax import micros, tid_micros
-
-_TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 RAW_BYTES = 8192
 """How much of an invalid record quarantine keeps."""
@@ -75,6 +72,7 @@ def _live(row: Row, block: bytes | RecordError) -> Row:
         raise block
     body = read_record(block)
     record = parse_record(row.collection, row.rkey, body)
+    text = record_text(body)
     source, target = _links(record)
     return Row(
         uri=row.uri,
@@ -91,7 +89,7 @@ def _live(row: Row, block: bytes | RecordError) -> Row:
         schema_uri=source,
         target_uri=target,
         created_us=_created_us(record, tid_micros(row.rev)),
-        body=_TEXT.encode(body),
+        body=text,
         verified=row.verified,
     )
 

@@ -6,6 +6,7 @@ field is unset (`description: ""`, `license: ""`, `tags: []`) becomes None or ()
 namespaces become the same values; what only one of them can say is left in the record.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,6 +172,20 @@ class Kept:
 
 
 type Record = Schema | Dataset | Lens | Label | Kept
+
+MAX_BYTES = 1 << 18
+"""How long a record may be as JSON. A PDS may take four times as much; but indexes and exports read
+two thousand records together, which must fit into memory whoever wrote them."""
+
+_TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def record_text(record: Json) -> str:
+    """A record as JSON text. Raises ValidationError when that is longer than MAX_BYTES in UTF-8."""
+    text = _TEXT.encode(record)
+    if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise ValidationError("", "maxBytes", f"a record is at most {MAX_BYTES} bytes as JSON")
+    return text
 
 
 def parse_record(collection: str, rkey: str, record: Json) -> Record:

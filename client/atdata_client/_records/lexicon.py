@@ -22,6 +22,7 @@ from atdata_schemas.records import (
     LENS_NSID,
     SCHEMA_NSID,
     parse_record,
+    record_text,
 )
 from atdata_schemas.translation import from_alt
 
@@ -147,7 +148,10 @@ def check_record(record: Mapping[str, Any]) -> Record:
 
     Raises ValidationError, which names the field and the rule it breaks.
     """
-    return parse_record(record["$type"], _ANY_TID, to_json(record))
+    value = to_json(record)
+    checked = parse_record(record["$type"], _ANY_TID, value)
+    record_text(value)
+    return checked
 
 
 def own_words(uri: str, record: dict[str, Any], nsid: str) -> dict[str, Any]:

@@ -26,6 +26,10 @@ from atdata_schemas.records import KINDS
 _OF_ROW = [field.name for field in fields(Row)]
 """What `asdict` would copy, which costs ten times as much."""
 
+_LOADED, _LOADED_TEXT = 10_000, 32 << 20
+"""How many records are loaded together for a rebuild, and how many characters of them."""
+_FETCHED = 64
+
 
 class Store(ModeratedDatabase):
     """The rows, repos, cursors, outbox and quarantine of one AppView.
@@ -204,12 +208,20 @@ class Store(ModeratedDatabase):
         rows = self._in(f"{tables.LOAD} WHERE {tables.LIVE} AND r.uri IN", uris, db=db)
         return self._stored(self.unhidden(rows, db), db)
 
-    def load_all(self, batch: int = 10_000) -> Iterator[list[Stored]]:
-        """Every visible record in batches, for a rebuild."""
+    def load_all(self) -> Iterator[list[Stored]]:
+        """Every visible record in batches that fit into memory, for a rebuild."""
         with self.reader() as db:
             db.execute(f"{tables.LOAD} WHERE {tables.shown()}")
-            while rows := db.fetchmany(batch):
-                yield self._stored(rows)
+            batch: list[Sequence[Any]] = []
+            text = 0
+            while rows := db.fetchmany(_FETCHED):
+                batch += rows
+                text += sum(len(body) for _, _, _, _, body, *_ in rows)
+                if len(batch) >= _LOADED or text >= _LOADED_TEXT:
+                    yield self._stored(batch)
+                    batch, text = [], 0
+            if batch:
+                yield self._stored(batch)
 
     # What operators and users ask; any thread
 
