@@ -1,6 +1,6 @@
 """The deliberate faults that `tests.mutants` makes: what each breaks, and the test it must fail.
 
-Texts are short, and there is but one like each in the indexer, whatever file it moves to.
+Texts are short, and there is but one like each in the packages, whatever file it moves to.
 """
 
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ CRASH, AGAIN, ORDER = "no event lost", "redelivery", "per-repo order"
 HIDDEN, BAD, FORGED = "account states", "a bad record", "nothing forged"
 GAPS, STREAM, MEMORY = "gaps heal", "the stream's faults", "bounded memory"
 DISK, DAMAGE = "full disk", "damaged files"
+MODERATED, SHARES, SEARCHED = "what is hidden", "strangers' shares", "complete searches"
 
 MUTANTS = (
     Mutant(
@@ -304,5 +305,84 @@ MUTANTS = (
         "if epoch != self._store.epoch:",
         "if not epoch:",
         "test_index_is_derived.py::test_an_index_of_another_database_is_rebuilt",
+    ),
+    Mutant(
+        "what is taken down is shown",
+        MODERATED,
+        "return LIVE + NOT_HIDDEN",
+        "return LIVE",
+        "test_nothing_hidden_is_exported.py",
+    ),
+    Mutant(
+        "what is hidden is loaded",
+        MODERATED,
+        "        if not self.hides:\n            return rows\n",
+        "        if rows is not None:\n            return rows\n",
+        "test_takedowns.py::test_an_update_does_not_bring_a_record_back",
+    ),
+    Mutant(
+        "an export offers what was hidden while it was made",
+        MODERATED,
+        "if not may_be_offered:",
+        "if made is None:",
+        "test_nothing_hidden_is_exported.py"
+        "::test_what_is_hidden_while_one_is_made_is_never_offered",
+    ),
+    Mutant(
+        "anybody speaks for a labeler",
+        FORGED,
+        "for one in own if not self._verify or self._is_signed(did, one)]",
+        "for one in own]",
+        "test_labels.py::test_what_it_did_not_sign_is_refused",
+    ),
+    Mutant(
+        "a token counts again",
+        SHARES,
+        "if key in used or len(used) >= self._each:",
+        "if len(used) >= self._each:",
+        "test_service_auth.py::test_a_token_counts_once",
+    ),
+    Mutant(
+        "an account has any number of tokens",
+        SHARES,
+        "if key in used or len(used) >= self._each:",
+        "if key in used:",
+        "test_callers_cannot_crowd_out_others.py"
+        "::test_an_account_that_has_too_many_tokens_is_not_believed_and_others_are",
+    ),
+    Mutant(
+        "answers are waited for without end",
+        SHARES,
+        "            async with waited:\n",
+        "            if waited:\n",
+        "test_answers_come_in_time.py::test_an_answer_that_takes_too_long_is_given_up",
+    ),
+    Mutant(
+        "a record has any length",
+        SHARES,
+        "if len(text) > MAX_BYTES or",
+        "if not text or",
+        "test_long_records.py::test_a_publisher_is_told_before_anything_is_sent",
+    ),
+    Mutant(
+        "an old cursor skips what is no longer kept",
+        STREAM,
+        "if at < span.before:",
+        "if at < 0:",
+        "test_changes_are_followed.py::test_a_cursor_that_leads_nowhere_is_refused_by_name_and_code",
+    ),
+    Mutant(
+        "few hits count as very many",
+        SEARCHED,
+        "if count <= MOST:",
+        "if count < 0:",
+        "test_common_words.py::test_common_words_that_are_seldom_together_are_counted",
+    ),
+    Mutant(
+        "a page begins with the last hit of the one before",
+        SEARCHED,
+        "low, high = (low, beyond - 1) if descending else (beyond + 1, high)",
+        "low, high = (low, beyond) if descending else (beyond, high)",
+        "test_walks.py::test_a_walk_gives_each_match_once_and_in_order",
     ),
 )

@@ -1,5 +1,7 @@
 """Deliberate faults, at least one for each promise of the ingest, and the test that catches each.
 
+Some are of what answers, too.
+
     python -m tests.mutants [NAME …]
 
 Each fault is made in a copy of the checkout, whose packages are imported from there. A fault that
@@ -21,7 +23,6 @@ from tests.mutant_table import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("schemas", "indexer", "api", "client", "benchmarks", "tests", "docs", "pyproject.toml")
-INDEXER = Path("indexer/atdata_indexer")
 PACKAGES = ("schemas", "indexer", "api", "client")
 WORKERS = 2
 LIMIT_S = 240
@@ -72,8 +73,8 @@ def say(text: str) -> None:
 
 
 def found(mutant: Mutant, checkout: Path) -> list[Path]:
-    """The files of a checkout's indexer that hold a fault's text, each as often as it does."""
-    files = (checkout / INDEXER).rglob("*.py")
+    """The files of a checkout's packages that hold a fault's text, each as often as it does."""
+    files = [path for name in PACKAGES for path in (checkout / name).rglob("*.py")]
     return [path for path in files for _ in range(path.read_text("utf-8").count(mutant.old))]
 
 

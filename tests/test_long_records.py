@@ -10,7 +10,7 @@ from atdata_client._records.lexicon import check_record
 from atdata_indexer.ingest import Work
 from atdata_schemas.errors import ValidationError
 from atdata_schemas.records import MAX_BYTES, record_text
-from tests.builders import DATASET, commit, dataset, rev
+from tests.builders import DATASET, Write, commit, dataset, rev
 from tests.contents import quarantined
 from tests.small_index import ALICE, SmallIndex, row
 
@@ -34,8 +34,8 @@ def long(surplus: int, letter: str = "x") -> dict[str, Any]:
     return dataset(notes=letter * ((room + surplus) // len(letter.encode())))
 
 
-def send(index: SmallIndex, at: int, action: str, record: dict[str, Any]) -> None:
-    event = commit(at, did=ALICE, rev=rev(at), since=rev(at - 1), ops=[(action, PATH, record)])
+def send(index: SmallIndex, at: int, write: Write) -> None:
+    event = commit(at, did=ALICE, rev=rev(at), since=rev(at - 1), ops=[write])
     index.ingest.apply(Work([event], {"test": at}))
 
 
@@ -43,9 +43,9 @@ def send(index: SmallIndex, at: int, action: str, record: dict[str, Any]) -> Non
 def test_the_longest_is_indexed_and_one_byte_more_is_quarantined(
     index: SmallIndex, letter: str
 ) -> None:
-    send(index, 1, "create", long(0))
+    send(index, 1, ("create", PATH, long(0)))
     assert index.store.record_status(URI).status == "indexed"
-    send(index, 2, "update", long(len(letter.encode()), letter))
+    send(index, 2, ("update", PATH, long(len(letter.encode()), letter)))
     status = index.store.record_status(URI)
     assert (status.status, status.rule) == ("quarantined", "maxBytes")
     assert status.reason == f"a record is at most {MAX_BYTES} bytes as JSON"

@@ -133,14 +133,14 @@ class Labelers:
                 labels: list[Label] = []
                 for message in await _gather(connection):
                     try:
-                        seq, said = read_frame(message if isinstance(message, bytes) else b"")
+                        seq, said = await asyncio.to_thread(read_frame, _binary(message))
                     except FrameError:
                         self.counts["labeler_frames_skipped"] += 1
                         continue
                     except StreamError:
                         await self._store(did, labels, cursor)
                         raise
-                    labels += [one.label for one in said if await self._is_true(did, one)]
+                    labels += await self._true(did, said)
                     cursor = cursor if seq is None else seq
                 await self._store(did, labels, cursor)
 
@@ -164,15 +164,19 @@ class Labelers:
         self.counts += await self._apply(labels, {f"{CURSOR}{did}": cursor})
         self._cursors[did] = cursor
 
-    async def _is_true(self, did: str, one: SignedLabel) -> bool:
-        """Whether a label is this labeler's; its key may have changed."""
-        known = one.label.src == did and (not self._verify or self._is_signed(did, one))
+    async def _true(self, did: str, said: Sequence[SignedLabel]) -> list[Label]:
+        """Those labels that are this labeler's; its key may have changed."""
+        own = [one for one in said if one.label.src == did]
+        true = await asyncio.to_thread(self._signed, did, own)  # thousands take a second
         now = asyncio.get_running_loop().time()
-        if not known and one.label.src == did and now - self._renewed[did] > RENEW_S:
+        if len(true) < len(own) and now - self._renewed[did] > RENEW_S:
             await self._locate(did)
-            known = self._is_signed(did, one)
-        self.counts["labels_refused"] += not known
-        return known
+            true = await asyncio.to_thread(self._signed, did, own)
+        self.counts["labels_refused"] += len(said) - len(true)
+        return true
+
+    def _signed(self, did: str, own: Sequence[SignedLabel]) -> list[Label]:
+        return [one.label for one in own if not self._verify or self._is_signed(did, one)]
 
     def _is_signed(self, did: str, one: SignedLabel) -> bool:
         key = self._places[did].key
@@ -180,6 +184,11 @@ class Labelers:
             return key is not None and one.is_by(parse_key(key))
         except ValueError:
             return False  # what the document has is no key
+
+
+def _binary(message: str | bytes) -> bytes:
+    """A message of the stream; text is none."""
+    return message if isinstance(message, bytes) else b""
 
 
 async def _gather(connection: ClientConnection) -> list[str | bytes]:

@@ -208,6 +208,11 @@ class Store(ModeratedDatabase):
         rows = self._in(f"{tables.LOAD} WHERE {tables.LIVE} AND r.uri IN", uris, db=db)
         return self._stored(self.unhidden(rows, db), db)
 
+    def visible(self) -> int:
+        """How many records are visible."""
+        ((count,),) = self._all(f"{tables.VISIBLE} WHERE {tables.shown()}")
+        return int(count)
+
     def load_all(self) -> Iterator[list[Stored]]:
         """Every visible record in batches that fit into memory, for a rebuild."""
         with self.reader() as db:

@@ -394,6 +394,7 @@ LOAD_SCHEMAS = (
     "SELECT r.uri, r.did, r.kind, r.cid, r.name, r.version, r.body FROM records r"
     " JOIN repos p ON p.did = r.did WHERE r.kind = 'schema'"
 )
+VISIBLE = "SELECT count(*) FROM records r JOIN repos p ON p.did = r.did"
 LOAD = (
     "SELECT r.uri, r.did, r.kind, r.cid, r.body, r.sort_created, r.indexed_us, p.handle,"
     " r.schema_uri, r.target_uri FROM records r JOIN repos p ON p.did = r.did"

@@ -28,6 +28,9 @@ from atdata_schemas.records import COLLECTIONS
 _LAYOUT = f"v{LAYOUT}-"
 CURRENT = "CURRENT"
 _HEAP_BYTES = 64_000_000
+_REBUILD_BYTES = 400_000_000
+_MERGED, _SMALLEST = 8, 10_000
+"""tantivy merges so many segments of one size into one; those of fewer documents count as such."""
 _SLICE = 2000
 BACKLOG = 2000
 """After so many outbox entries tantivy commits, however many more are to come."""
@@ -83,7 +86,8 @@ class IndexWriter:
         """Make a new generation from the store and let CURRENT name it.
 
         Readers go on with the one before, whose files stay until the next is made. A failure
-        leaves everything as it was.
+        leaves everything as it was. It is written in pieces of one size, so many that merges make
+        one segment of them: every search looks into each segment there is.
         """
         name = f"{_LAYOUT}{secrets.token_hex(4)}"
         path = self._folder / name
@@ -91,12 +95,15 @@ class IndexWriter:
         path.mkdir()
         seq, done = self._store.head, 0
         self._written = 0
+        piece = _piece(self._store.visible())
         try:
             with guarded("cannot build the index", self._folder):
-                writer = create_index(path).writer(_HEAP_BYTES, 1)
+                writer = create_index(path).writer(_REBUILD_BYTES, 1)
                 for batch in self._store.load_all():
                     for one in batch:
                         self._add(writer, one)
+                        if self._written % piece == 0:
+                            writer.commit()
                     done += len(batch)
                     self._progress(done)
                 self._mark(writer, seq, seq)
@@ -216,6 +223,14 @@ class _Commit:
                 self._writer.rollback()
             return self._guard.__exit__(type(error), error, error.__traceback__)
         return self._guard.__exit__(None, None, None)
+
+
+def _piece(records: int) -> int:
+    """How many documents to commit at a time of so many."""
+    size = records
+    while size >= _SMALLEST * _MERGED:
+        size //= _MERGED
+    return max(size, 1)
 
 
 def has_layout(generation: str) -> bool:
