@@ -8,7 +8,6 @@ import pytest
 
 from atdata_indexer.daemon import Indexer
 from atdata_indexer.errors import StoreError
-from atdata_indexer.index.store import Store
 from tests.appview import PATIENCE_S, settings
 from tests.network import Network
 from tests.signed import Author
@@ -25,7 +24,6 @@ async def test_it_ends_with_the_error(
         fired.append(step)
         raise StoreError("no room")
 
-    monkeypatch.setattr(Store, step, fail)
     author = Author("alice")
     network = Network(author)
     network.send(author.create(1))  # and no PDS has its repo
@@ -33,6 +31,8 @@ async def test_it_ends_with_the_error(
         network.serve() as host,
         Indexer.open(settings(tmp_path, host, backfill=True)) as indexer,
     ):
+        # This one's alone: others in this process go on with theirs.
+        monkeypatch.setattr(indexer.store, step, fail)
         with pytest.raises(ExceptionGroup) as stopped:
             async with asyncio.timeout(PATIENCE_S):
                 await indexer.run()

@@ -182,7 +182,7 @@ def answers(index: SmallIndex) -> dict[str, Any]:
 
 @settings(
     deadline=None,
-    max_examples=12,
+    max_examples=8,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

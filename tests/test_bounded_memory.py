@@ -254,9 +254,14 @@ BOMBS = {
     "a list longer than all memory": b"\xa1\x61a\x9b" + b"\x7f" * 8 + b"\x80" * LARGE,
     "tags within tags": b"\xa1\x61a" + b"\xd8\x2a" * (LARGE // 2) + b"\x40",
 }
+LESS = {"maps within maps", "empty maps", "tags within tags"}
+"""What is tried with `make test-long` only."""
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.long if one in LESS else ()) for one in BOMBS],
+)
 def test_a_frame_that_decodes_to_a_hundred_times_its_size_is_survived(
     relay: Relay, tmp_path: Path, name: str
 ) -> None:

@@ -141,9 +141,14 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "its first bytes overwritten": lambda file: overwrite(file, 0),
     "zeros": lambda file: replace(file, bytes(file.stat().st_size)),
 }
+LESS = {"cut off in its header", "another file", "zeros"}
+"""What is tried with `make test-long` only."""
 
 
-@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=pytest.mark.long if one in LESS else ()) for one in DAMAGE],
+)
 def test_a_damaged_database_stops_the_start_and_is_restored_from_a_backup(
     whole: Path, tmp_path: Path, name: str
 ) -> None:
@@ -198,7 +203,7 @@ def test_a_database_damaged_where_its_rows_are_is_named_by_verify(
     assert "The file is damaged" in done.stderr
 
 
-@pytest.mark.parametrize("at", [0, 0.5])
+@pytest.mark.parametrize("at", [pytest.param(0, marks=pytest.mark.long), 0.5])
 def test_what_a_cut_off_log_has_lost_is_read_from_the_stream_again(
     whole: Path, tmp_path: Path, at: float
 ) -> None:

@@ -187,7 +187,7 @@ def stopped_by_a_full_disk(program: AppViewProcess) -> str:
     return said
 
 
-LEFT = [0, 3 << 12, 200_000]
+LEFT = [0, pytest.param(3 << 12, marks=pytest.mark.long), 200_000]
 """How much a disk still takes before it is full: it fills up at different places."""
 
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from atdata_client import IndexClient
 from atdata_schemas.records import DATASET_NSID
 from tests.appview import AppViewProcess, wait_until
 from tests.real_pds import Account, RealPds
 from tests.signed import SCHEMA_URI
-
-KILLS = 20
-RECORDS = 500
 
 
 def dataset(number: int) -> dict[str, object]:
@@ -29,8 +28,9 @@ def dataset(number: int) -> dict[str, object]:
 class Writer(threading.Thread):
     """Writes records one by one, some of them changed or deleted again; `count` of them so far."""
 
-    def __init__(self, pds: RealPds, author: Account) -> None:
+    def __init__(self, pds: RealPds, author: Account, records: int) -> None:
         super().__init__()
+        self._records = records
         self._pds = pds
         self._author = author
         self._turn = threading.Semaphore(0)
@@ -52,12 +52,12 @@ class Writer(threading.Thread):
 
     def _write(self) -> None:
         rkeys: list[str] = []
-        for number in range(RECORDS):
+        for number in range(self._records):
             self._turn.acquire()
             made = self._call("createRecord", record=dataset(number))
             rkeys.append(str(made["uri"]).rpartition("/")[2])
             if number % 10 == 3:
-                self._call("putRecord", rkey=rkeys[-2], record=dataset(RECORDS + number))
+                self._call("putRecord", rkey=rkeys[-2], record=dataset(self._records + number))
             if number % 10 == 7:
                 self._call("deleteRecord", rkey=rkeys.pop(0))
             self.count += 1
@@ -81,18 +81,23 @@ def listed(pds: RealPds, did: str) -> dict[str, str]:
         params["cursor"] = page["cursor"]
 
 
-def test_500_records_and_20_kills_end_as_the_pds_lists_them(pds: RealPds, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("records", "kills"), [(100, 4), pytest.param(500, 20, marks=pytest.mark.long)]
+)
+def test_many_records_and_kills_end_as_the_pds_lists_them(
+    pds: RealPds, tmp_path: Path, records: int, kills: int
+) -> None:
     host = pds.url.removeprefix("http://")
     author = pds.create_account()
-    writer = Writer(pds, author)
+    writer = Writer(pds, author, records)
     writer.start()
     chance = random.Random(20)
-    for kill in range(1, KILLS + 1):
+    for kill in range(1, kills + 1):
         with AppViewProcess(
             tmp_path, host, command=["index"], plc_url=pds.plc, backfill=True
         ) as process:
             # Some writes meet a running indexer, some a dead one.
-            share = RECORDS // KILLS
+            share = records // kills
             enough = writer.count + chance.randrange(share)
             writer.allow(share)
             wait_until(partial(writer.has_written, enough))
@@ -100,9 +105,9 @@ def test_500_records_and_20_kills_end_as_the_pds_lists_them(pds: RealPds, tmp_pa
             assert process.exit_code == -9, f"kill {kill} did not happen"
     writer.join()
     assert writer.failure is None
-    assert writer.count == RECORDS
+    assert writer.count == records
     truth = listed(pds, author.did)
-    assert len(truth) > RECORDS // 2
+    assert len(truth) > records // 2
     with AppViewProcess(tmp_path, host, plc_url=pds.plc, backfill=True) as process:
         with IndexClient(process.url) as index:
             wait_until(
