@@ -112,8 +112,9 @@ class Snapshot:
         """The views at `addresses`, as many as fit into one answer, and one at least."""
         views: list[str] = []
         size = 0
+        stored = self.searcher.doc
         for address in addresses:
-            view = self.view(address)
+            view = unpack(stored(address).get_first("view") or b"")
             size += len(view)
             if views and size > MAX_PAGE:
                 break
