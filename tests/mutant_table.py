@@ -360,15 +360,15 @@ MUTANTS = (
     Mutant(
         "a record has any length",
         SHARES,
-        "if len(text) > MAX_BYTES or",
-        "if not text or",
+        'if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:',
+        "if not text:",
         "test_long_records.py::test_a_publisher_is_told_before_anything_is_sent",
     ),
     Mutant(
-        "an old cursor skips what is no longer kept",
+        "a cursor of another epoch is gone on with",
         STREAM,
-        "if at < span.before:",
-        "if at < 0:",
+        "if epoch not in {None, span.epoch}:",
+        "if not span.epoch:",
         "test_changes_are_followed.py::test_a_cursor_that_leads_nowhere_is_refused_by_name_and_code",
     ),
     Mutant(
@@ -379,10 +379,10 @@ MUTANTS = (
         "test_common_words.py::test_common_words_that_are_seldom_together_are_counted",
     ),
     Mutant(
-        "a page begins with the last hit of the one before",
+        "a page begins one behind where it should",
         SEARCHED,
         "low, high = (low, beyond - 1) if descending else (beyond + 1, high)",
-        "low, high = (low, beyond) if descending else (beyond, high)",
+        "low, high = (low, beyond - 2) if descending else (beyond + 2, high)",
         "test_walks.py::test_a_walk_gives_each_match_once_and_in_order",
     ),
 )

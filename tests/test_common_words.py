@@ -152,3 +152,41 @@ def test_an_index_that_is_taken_up_again_goes_on_with_its_bands(index: SmallInde
     held = [snapshot.frequency("band", band) for band in range(500 // BAND)]
     assert min(held) >= BAND - 2, "none is left out, none is twice as large"
     assert max(held) <= 2 * BAND
+
+
+def test_when_everything_was_written_again_the_newest_are_still_looked_at(
+    index: SmallIndex,
+) -> None:
+    rows = described(range(500))
+    index.put([PHOTO, *rows])
+    for time in range(3):
+        rev = f"3k{time}aaaaaaaaaaa"
+        index.put([replace(one, rev=rev, cid=f"{one.cid}{time}") for one in rows])
+    assert newest(index).sentinel.written >= 4 * 500
+    assert fired(index)
+    index.reopen()
+    assert newest(index).sentinel.written >= 4 * 500
+    assert fired(index)
+
+
+def test_a_walk_goes_on_where_it_was_when_its_front_is_no_more(
+    index: SmallIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next state of the index has too few of them to be looked for in some only."""
+    rows = described(range(500))
+    index.put([PHOTO, *rows])
+    index.reader.refresh()
+    pages, cursor = [], None
+    for _ in range(3):
+        page = index.reader.search(BOTH, limit=25, cursor=cursor)
+        pages.append({json.loads(view)["uri"] for view in page.views})
+        cursor = page.cursor
+    monkeypatch.setattr(bands, "MANY", 10_000)
+    index.put([record(9000, "another")])
+    index.reader.refresh()
+    rest: list[str] = []
+    while cursor is not None:
+        page = index.reader.search(BOTH, limit=25, cursor=cursor)
+        rest += [json.loads(view)["uri"] for view in page.views]
+        cursor = page.cursor
+    assert 400 <= len(rest) <= 450, "75 places were shown"

@@ -81,6 +81,18 @@ def test_any_other_label_is_shown_with_what_it_is_of(index: SmallIndex) -> None:
     assert index.views() == before
 
 
+def test_a_label_that_hides_nothing_is_no_reason_to_look_through_the_export(
+    index: SmallIndex,
+) -> None:
+    before = index.store.moderations
+    say(index, WHALES, "sea")
+    say(index, WHALES, "sea", neg=True)
+    assert index.store.moderations == before
+    say(index, WHALES, "spam")
+    say(index, WHALES, "spam", neg=True)
+    assert index.store.moderations == before + 1
+
+
 def test_a_label_of_a_version_is_of_that_version(index: SmallIndex) -> None:
     say(index, WHALES, "sea", cid="bafyother")
     say(index, WHALES, "!hide", cid="bafyother")
@@ -226,7 +238,13 @@ def test_frames_say_what_they_are() -> None:
     for error, kind in (("FutureCursor", FutureCursor), ("ConsumerTooSlow", StreamError)):
         with pytest.raises(kind, match=error):
             read_frame(encode({"op": -1}) + encode({"error": error}))
-    for body in ({}, {"seq": -1, "labels": []}, {"seq": True, "labels": []}, {"seq": 1}):
+    for body in (
+        {},
+        {"seq": -1, "labels": []},
+        {"seq": 2**63, "labels": []},
+        {"seq": True, "labels": []},
+        {"seq": 1},
+    ):
         with pytest.raises(FrameError):
             read_frame(encode({"op": 1, "t": "#labels"}) + encode(body))
     for frame in (

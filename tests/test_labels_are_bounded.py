@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from atdata_indexer.identity import IdentityResolver
+from atdata_indexer.identity import IdentityResolver, IdentityUnavailable
 from atdata_indexer.index import database, labelled, tables
 from atdata_indexer.index.store import Store
 from atdata_indexer.labelers import LABELS_AT_ONCE, Labelers
@@ -289,6 +289,13 @@ async def test_a_labeler_whose_document_names_a_private_address_is_not_connected
     assert labeler.asked == []
     async with followed(labeler, Stored(), allow_private=True):
         await until(lambda: len(labeler.asked) == 1)
+
+
+@pytest.mark.parametrize("url", ["wss://a:99999", "wss://a:b", "wss://[::1", "wss://exa..mple"])
+async def test_an_endpoint_that_is_no_address_is_the_labelers_failure_alone(url: str) -> None:
+    async with followed(Labeler(), Stored(), allow_private=True) as labelers:
+        with pytest.raises(IdentityUnavailable):
+            await labelers._address(url)
 
 
 async def test_many_labels_of_one_frame_are_stored_in_pieces_and_the_cursor_with_the_last() -> None:

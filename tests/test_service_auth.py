@@ -95,7 +95,9 @@ async def test_a_claim_that_does_not_hold_is_refused(world: World, claims: dict[
     "text",
     ["", "x", "..", "a.b.c", "é.é.é", "a" * 5000, f"{part([])}.{part({})}.x",
      f"{part({'alg': 'none'})}.{part(CLAIMS)}.", f"{part(b'[' * 3000)}.{part({})}.x",
-     f"{part({'alg': 'HS256'})}.{part(CLAIMS)}.{part(b'x' * 32)}"],
+     f"{part({'alg': 'HS256'})}.{part(CLAIMS)}.{part(b'x' * 32)}",
+     f"{part({'alg': []})}.{part(CLAIMS)}.{part(b'x' * 64)}",
+     f"{part({'alg': 'ES256K'})}.{part(CLAIMS | {'exp': 10**400})}.{part(b'x' * 64)}"],
 )  # fmt: skip
 def test_what_is_no_token_is_refused(world: World, text: str) -> None:
     with pytest.raises(InvalidToken):

@@ -13,14 +13,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from atdata_indexer.changes import Row
 from atdata_indexer.index import order
-from atdata_indexer.index.fields import name_columns
-from atdata_indexer.index.query import Search
+from atdata_indexer.index.fields import name_columns, open_index
+from atdata_indexer.index.order import Samples, Walk
+from atdata_indexer.index.query import Search, every, term
 from atdata_indexer.index.searching import Sort
+from atdata_indexer.index.snapshot import Snapshot
+from atdata_indexer.index.writer import current
 from tests.small_index import ALICE, BOB, DATASET, NOW_US, SmallIndex, row, schema
 
 ORDERS: tuple[Sort, ...] = ("newest", "oldest", "name", "samples")
@@ -179,6 +183,25 @@ def test_a_walk_gives_each_match_once_and_in_order(
             places = [place(view, created, sort) for view in views]
             assert places == sorted(places), sort
         small.close()
+
+
+@pytest.mark.parametrize("sort", ORDERS)
+def test_the_first_page_of_a_large_index_is_looked_for_in_a_window(
+    tmp_path: Path, sort: Sort
+) -> None:
+    small = SmallIndex(tmp_path)
+    record = {"tags": [], "samples": 1, "seconds": 0, "author": ALICE}
+    small.put(a_row(n, record | {"name": f"{n} w", "samples": n, "seconds": n}) for n in range(400))
+    small.reader.refresh()
+    folder = tmp_path / "index"
+    snapshot = Snapshot.of(open_index(str(folder / (current(folder) or ""))), "now")
+    query = term("kind", "dataset")
+    with patch.dict(vars(order), {"FEW": 2}):
+        walk = Walk(snapshot, Samples(), query, "dataset", order.ORDERS[sort], 400)
+        windows = list(walk._windows(walk.order.columns[0], None, 1))
+        assert windows
+        assert snapshot.count(every(query, windows[0])) < 200
+    small.close()
 
 
 @SLOW

@@ -66,7 +66,8 @@ def read_token(text: str, *, audience: str, nsid: str, now: float) -> Token:
     header, claims = _json(head), _json(claimed)
     issuer = _text(claims, "iss").removesuffix("#atproto")
     expires, issued = _time(claims, "exp"), _time(claims, "iat")
-    if header.get("alg") not in _CURVES:
+    algorithm = _text(header, "alg")
+    if algorithm not in _CURVES:
         raise InvalidToken("alg: neither ES256K nor ES256")
     if not is_did(issuer):
         raise InvalidToken("iss: not a DID")
@@ -80,7 +81,7 @@ def read_token(text: str, *, audience: str, nsid: str, now: float) -> Token:
         raise InvalidToken("exp: too far from iat")
     nonce = _text(claims, "jti")
     signed = f"{head}.{claimed}".encode("ascii", "replace")
-    return Token(issuer, nonce, expires, header["alg"], signed, _bytes(signature))
+    return Token(issuer, nonce, expires, algorithm, signed, _bytes(signature))
 
 
 class ServiceAuth:
@@ -178,6 +179,6 @@ def _text(claims: dict[str, Any], name: str) -> str:
 
 def _time(claims: dict[str, Any], name: str) -> float:
     value = claims.get(name)
-    if type(value) is not int:
-        raise InvalidToken(f"{name}: missing")
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise InvalidToken(f"{name}: no time")
     return float(value)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import duckdb
 import pyarrow as pa
 import structlog
 
@@ -160,12 +161,12 @@ class Exporter:
                     db.register("exported", pa.Table.from_batches([rows]))
                     if db.execute(_VISIBLE + tables.NOT_HIDDEN).fetchall() != [(rows.num_rows,)]:
                         return False, now
-            except (OSError, pa.ArrowException):  # gone or damaged: nobody knows
+            except (OSError, pa.ArrowException, duckdb.OutOfMemoryException):  # nobody knows
                 return False, now
         return True, now
 
     def _make_anew(self, why: str, now: _Moment) -> None:
-        self._withdrawn, self._not_before = True, self._rested
+        self._withdrawn, self._not_before = True, max(self._not_before, self._rested)
         structlog.get_logger().info(why, seq=now.seq)
 
     def _is_due(self) -> bool:

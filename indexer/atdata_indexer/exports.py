@@ -137,4 +137,4 @@ class Exports:
     def _clear(self, kept: set[str]) -> None:
         for path in self._root.iterdir():
             if path.is_dir() and path.name not in kept:
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)  # another may be at it

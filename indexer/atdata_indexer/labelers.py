@@ -148,10 +148,13 @@ class Labelers:
         """The address that a labeler's document leads to, which must be a public one: a labeler may
         change its document at any time.
         """
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(parts.hostname or "", port, type=socket.SOCK_STREAM)
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "wss" else 80)
+            found = await loop.getaddrinfo(parts.hostname or "", port, type=socket.SOCK_STREAM)
+        except ValueError as error:  # UnicodeError is one
+            raise IdentityUnavailable(f"{url[:200]} is no address: {error}") from error
         address = str(found[0][4][0])
         if not self._allow_private and not is_public(address):
             raise IdentityUnavailable(f"{parts.hostname} has no public address")

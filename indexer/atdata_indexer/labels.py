@@ -77,7 +77,7 @@ def read_frame(frame: bytes) -> tuple[int | None, list[SignedLabel]]:
             raise (FutureCursor if error == "FutureCursor" else StreamError)(error, message[:500])
         case 1, "#labels":
             seq, labels = body.get("seq"), body.get("labels")
-            if type(seq) is not int or seq < 0 or not isinstance(labels, list):
+            if type(seq) is not int or not 0 <= seq < 2**63 or not isinstance(labels, list):
                 raise FrameError("#labels: no seq or labels")
             return seq, list(_labels(labels))
     return None, []

@@ -183,7 +183,7 @@ _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 def record_text(record: Json) -> str:
     """A record as JSON text. Raises ValidationError when that is longer than MAX_BYTES in UTF-8."""
     text = _TEXT.encode(record)
-    if len(text) > MAX_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise ValidationError("", "maxBytes", f"a record is at most {MAX_BYTES} bytes as JSON")
     return text
 

@@ -14,7 +14,7 @@ import tantivy
 
 from atdata_indexer.index.page import MOST
 from atdata_indexer.index.plan import Asked
-from atdata_indexer.index.query import among, every
+from atdata_indexer.index.query import among, any_of, every
 from atdata_indexer.index.snapshot import Address, Snapshot
 
 BAND = 1 << 16
@@ -45,15 +45,16 @@ def best(
     part = _some(snapshot, 2 * MOST / share)
     if part is None:
         return None
-    some = every(part, query)
-    count, found = snapshot.counted(some, limit)
+    count, found = snapshot.counted(every(part, query), limit)
     if count <= MOST:
         return None
     joined = [stem for stem, number in held.items() if 0 < number < MANY]
     if joined:
-        found += snapshot.scored(every(among("text", joined), query), limit)
+        side_by_side = among("text", joined)
+        found += snapshot.scored(every(side_by_side, query), limit)
+        part = any_of(part, side_by_side)
     hits = {(address.segment_ord, address.doc): (score, address) for score, address in found}
-    return some, sorted(hits.values(), key=lambda hit: -hit[0])[:limit]
+    return every(part, query), sorted(hits.values(), key=lambda hit: -hit[0])[:limit]
 
 
 def _single(alternatives: Sequence[Sequence[str]]) -> Sequence[str]:
@@ -68,7 +69,7 @@ def _some(snapshot: Snapshot, wanted: float) -> tantivy.Query | None:
         return None
     bands: list[int] = []
     held = 0
-    for band in range(documents // BAND, -1, -1):
+    for band in range(max(snapshot.sentinel.written, documents) // BAND, -1, -1):
         if held >= wanted:
             break
         bands.append(band)

@@ -26,8 +26,8 @@ class HidingDatabase(OutboxDatabase):
             self._db.execute(tables.LABEL_INDEXES)
         self.hides = False
         self.moderations = 0
-        """How often it may have changed, since the start, what is hidden of accounts known here:
-        of what is no longer there the outbox says nothing.
+        """How often more of accounts known here was hidden since the start: of what is no longer
+        there the outbox says nothing.
         """
         self._see_what_hides()
 
@@ -57,6 +57,7 @@ class HidingDatabase(OutboxDatabase):
         """A transaction that changes what is hidden, or said, of these; tells what came of it."""
         with self._transaction():
             before = self._hidden(subjects)
+            held = {tuple(row) for row in self._in(tables.HIDDEN_AMONG, subjects)}
             self.hides = True  # and stays so if this fails
             yield
             self._hide_anew(subjects)
@@ -65,7 +66,8 @@ class HidingDatabase(OutboxDatabase):
             self._tell_accounts(accounts, before, after)
             self._tell_records(set(subjects) - accounts, before, after)
         self._see_what_hides()
-        dids = {one.removeprefix("at://").partition("/")[0] for one in subjects}
+        more = {tuple(row) for row in self._in(tables.HIDDEN_AMONG, subjects)} - held
+        dids = {uri.removeprefix("at://").partition("/")[0] for uri, _ in more}
         self.moderations += bool(self._in("SELECT did FROM repos WHERE did IN", dids))
 
     def _hide_anew(self, subjects: Collection[str]) -> None:

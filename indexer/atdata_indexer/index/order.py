@@ -195,6 +195,8 @@ def _place(sample: Sequence[int], value: int) -> float:
 def _value(sample: Sequence[int], place: float) -> int | None:
     """The value at a place of a sample; None where it has none."""
     at = floor(place)
-    if not 0 <= at < len(sample) - 1:
+    if at == len(sample) - 1:
+        return sample[at]
+    if not 0 <= at < len(sample):
         return None
     return sample[at] + int((place - at) * (sample[at + 1] - sample[at]))

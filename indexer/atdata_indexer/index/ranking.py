@@ -85,9 +85,11 @@ def resume(
     """
     if first is not None and after.rank <= len(first):
         return _behind(snapshot, first, after.key[0], after.rank), 0
-    depth = min(after.offset + 4 * limit, MAX_DEPTH)
+    # Without a lead a rank is a place among the engine's hits.
+    at = after.rank if first is None else after.offset
+    depth = min(at + 4 * limit, MAX_DEPTH)
     best = snapshot.best(query, depth) if depth else []
-    offset = _behind(snapshot, best, after.key[0], after.offset)
+    offset = _behind(snapshot, best, after.key[0], at)
     if first is None:
         return offset, offset
     shown = {place(address) for address in first}

@@ -13,6 +13,7 @@ class Sentinel:
     """How far an index has come in the outbox of the database that `epoch` names.
 
     `lenses` is the seq of the last change that may have touched a lens: the version of their graph.
+    `written` is how many documents were written since the index was made, old versions too.
     """
 
     KIND: ClassVar = "sentinel"
@@ -20,6 +21,7 @@ class Sentinel:
     epoch: str
     seq: int
     lenses: int
+    written: int = 0
 
     def document(self) -> dict[str, Any]:
         """The fields of its document."""

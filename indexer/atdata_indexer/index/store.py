@@ -26,8 +26,10 @@ from atdata_schemas.records import KINDS
 _OF_ROW = [field.name for field in fields(Row)]
 """What `asdict` would copy, which costs ten times as much."""
 
-_LOADED, _LOADED_TEXT = 10_000, 32 << 20
-"""How many records are loaded together for a rebuild, and how many characters of them."""
+_LOADED, _LINKED, _LOADED_TEXT = 10_000, 2_000, 32 << 20
+"""How many records are loaded together for a rebuild, how many schemas with them, and how many
+characters of the records.
+"""
 _FETCHED = 64
 
 
@@ -218,13 +220,15 @@ class Store(ModeratedDatabase):
         with self.reader() as db:
             db.execute(f"{tables.LOAD} WHERE {tables.shown()}")
             batch: list[Sequence[Any]] = []
+            refs: set[str] = set()
             text = 0
             while rows := db.fetchmany(_FETCHED):
                 batch += rows
                 text += sum(len(body) for _, _, _, _, body, *_ in rows)
-                if len(batch) >= _LOADED or text >= _LOADED_TEXT:
+                refs.update(ref for *_, a, b in rows for ref in (a, b) if ref is not None)
+                if len(batch) >= _LOADED or len(refs) >= _LINKED or text >= _LOADED_TEXT:
                     yield self._stored(batch)
-                    batch, text = [], 0
+                    batch, refs, text = [], set(), 0
             if batch:
                 yield self._stored(batch)
 

@@ -48,7 +48,7 @@ NOTHING = Structure()
 
 def structure(body: str) -> Structure:
     """The structure of a schema record in JSON text."""
-    return _cached(body) if len(body) <= _CACHED_CHARACTERS else _of(body)
+    return _cached(body) if len(body) <= _CACHED_CHARACTERS else _long(body)
 
 
 def pattern_term(asked: str, name: str = "field") -> str:
@@ -77,11 +77,6 @@ def pattern_term(asked: str, name: str = "field") -> str:
     return ":".join((field, kind, dtype, str(int(ndim)) if ndim else ""))
 
 
-@lru_cache(maxsize=4096)
-def _cached(body: str) -> Structure:
-    return _of(body)
-
-
 def _of(body: str) -> Structure:
     fields = _fields(json.loads(body))
     shape = sorted(json.dumps(list(_shape(field))) for field in fields)
@@ -96,6 +91,11 @@ def _of(body: str) -> Structure:
             if field["type"]["kind"] == "nested"
         ],
     )
+
+
+_cached = lru_cache(maxsize=4096)(_of)
+_long = lru_cache(maxsize=16)(_of)
+"""A long schema takes milliseconds, and may have thousands of datasets that are made one by one."""
 
 
 def _fields(record: Mapping[str, Any]) -> Sequence[dict[str, Any]]:

@@ -94,7 +94,7 @@ class IndexWriter:
         self._forget_all_but(current(self._folder))
         path.mkdir()
         seq, done = self._store.head, 0
-        self._written = 0
+        before, self._written = self._written, 0
         piece = _piece(self._store.visible())
         try:
             with guarded("cannot build the index", self._folder):
@@ -110,6 +110,7 @@ class IndexWriter:
                 writer.commit()
         except StoreError:
             shutil.rmtree(path, ignore_errors=True)
+            self._written = before
             raise
         self._release()
         self._writer, self.seq, self._staged = writer, seq, seq
@@ -132,7 +133,8 @@ class IndexWriter:
         with guarded("the index cannot be opened", self._folder):
             index = open_index(str(self._folder / name))
             searcher = index.searcher()
-            reached, self._written = read_sentinel(searcher), searcher.num_docs
+            reached = read_sentinel(searcher)
+            self._written = max(reached.written, searcher.num_docs)
             epoch, seq = reached.epoch, reached.seq
             writer = index.writer(_HEAP_BYTES, 1)
         oldest = self._store.oldest()
@@ -189,7 +191,7 @@ class IndexWriter:
 
     def _mark(self, writer: tantivy.IndexWriter, seq: int, lenses: int) -> None:
         writer.delete_documents_by_term("kind", Sentinel.KIND)
-        mark = Sentinel(self._store.epoch, seq, lenses)
+        mark = Sentinel(self._store.epoch, seq, lenses, self._written)
         writer.add_document(self._document(mark.document()))
 
     def _release(self) -> None:
