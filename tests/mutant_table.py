@@ -365,11 +365,11 @@ MUTANTS = (
         "test_long_records.py::test_a_publisher_is_told_before_anything_is_sent",
     ),
     Mutant(
-        "a cursor of another epoch is gone on with",
+        "who follows a tag is not told of what loses it",
         STREAM,
-        "if epoch not in {None, span.epoch}:",
-        "if not span.epoch:",
-        "test_changes_are_followed.py::test_a_cursor_that_leads_nowhere_is_refused_by_name_and_code",
+        'if entry.op != "update" or entry.view is None:',
+        "if entry.view is not entry:",
+        "test_changes_tell_what_is_visible.py::test_who_wants_a_tag_is_told_what_loses_it",
     ),
     Mutant(
         "few hits count as very many",
@@ -379,10 +379,10 @@ MUTANTS = (
         "test_common_words.py::test_common_words_that_are_seldom_together_are_counted",
     ),
     Mutant(
-        "a page begins one behind where it should",
+        "a part of a group of equals is taken for the whole",
         SEARCHED,
-        "low, high = (low, beyond - 1) if descending else (beyond + 1, high)",
-        "low, high = (low, beyond - 2) if descending else (beyond + 2, high)",
-        "test_walks.py::test_a_walk_gives_each_match_once_and_in_order",
+        "whole = values.index(values[-1])",
+        "whole = len(values)",
+        "test_walks.py::test_many_that_are_equal_come_in_order_on_pages_of_any_size",
     ),
 )
