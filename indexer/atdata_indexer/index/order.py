@@ -175,7 +175,7 @@ class Walk:
             far = _value(sample, start + (-wanted if descending else wanted) / step)
             if far is None or (end is not None and (far < end) is descending):
                 return
-            few = wanted + 2 * step < FEW
+            few = 2 * wanted < FEW
             if descending:
                 yield between(column, far, None if beyond is None else beyond - 1, few=few)
             else:
