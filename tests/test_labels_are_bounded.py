@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from atdata_indexer.identity import IdentityResolver, IdentityUnavailable
-from atdata_indexer.index import database, labelled, tables
+from atdata_indexer.index import database, labelled, moderation_sql
 from atdata_indexer.index.store import Store
 from atdata_indexer.labelers import LABELS_AT_ONCE, Labelers
 from atdata_indexer.labels import Label, LabelPolicy
@@ -178,7 +178,7 @@ def test_labels_are_looked_up_and_not_searched_for(tmp_path: Path) -> None:
             " i % 2 = 0 FROM range(100000) t(i)"
         )
         store._db.execute("INSERT INTO hidden SELECT uri, NULL FROM labels")
-    for sql in (tables.LABELS_OF, tables.HIDDEN_AMONG):
+    for sql in (moderation_sql.LABELS_OF, moderation_sql.HIDDEN_AMONG):
         plan = store._all(f"EXPLAIN ANALYZE {sql} (?, ?)", ["did:plc:5", "did:plc:70005"])
         assert "Index Scan" in plan[0][1], plan[0][1]
     store.close()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from atdata_indexer import fetch
+from atdata_indexer.ingest import wall_clock
 from benchmarks.hosts import Answer, Asked, Host
 from benchmarks.repos import Write
 from tests.appview import until
@@ -227,7 +228,7 @@ async def test_a_host_that_lies_changes_nothing_and_holds_nobody_up(
         failed = ("unavailable", "refused_snapshot_listing")
         await until(lambda: any(indexer.repo_counts[name] for name in failed))
         assert 0 < len(lies) <= (3 if lie is in_circles else 20)
-        await indexer.discovery.round(indexer._clock(), [world.urls[honest]])
+        await indexer.discovery.round(wall_clock(), [world.urls[honest]])
         await until(lambda: found(indexer) == victim.uris() | other.uris())
         assert indexer.store.behind() == [victim.did]
         world.send(victim.create(3))

@@ -13,7 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Self
 
@@ -22,6 +22,7 @@ import structlog
 
 from atdata_indexer import changes_feed
 from atdata_indexer.applying import Applier
+from atdata_indexer.backfills import Backfills
 from atdata_indexer.changes_feed import Batch, Span
 from atdata_indexer.discovery import Discovery
 from atdata_indexer.errors import StoreError
@@ -68,7 +69,6 @@ class Indexer:
         self.store = store
         self.reader = reader
         self._settings = settings
-        self._clock = clock
         self._verify = settings.verify == "full"
         self._ingest = Ingest(store, writer, clock, verify=self._verify)
         agent = settings.user_agent
@@ -194,8 +194,12 @@ class Indexer:
             verify=self._verify,
             allow_private=settings.allow_loopback,
         )
-        self._asked: asyncio.Queue[Sequence[str]] = asyncio.Queue()
-        self._backfills = 0
+        self._backfills = Backfills(
+            lambda asked: self.discovery.round(clock(), asked),
+            self._fetch_behind,
+            lambda: self._syncer.resting and self._lookups.resting and self._applier.idle,
+            self._room,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -321,7 +325,7 @@ class Indexer:
             if self._settings.backfill:
                 errands.append(tasks.create_task(self._syncer.run()))
                 errands.append(tasks.create_task(self._reconciler.run()))
-                errands.append(tasks.create_task(self._backfill_when_asked()))
+                errands.append(tasks.create_task(self._backfills.run()))
             applying = tasks.create_task(self._applier.run())
             async with asyncio.TaskGroup() as following:
                 for follower in self._followers:
@@ -336,36 +340,24 @@ class Indexer:
     @property
     def backfilling(self) -> bool:
         """Whether a backfill that was asked for is going on."""
-        return self._backfills > 0
+        return self._backfills.going
 
     def begin_backfill(self, hosts: Sequence[str]) -> None:
         """Have `backfill` done by the running indexer. Any thread. Raises StoreError."""
         if not self._settings.backfill:
             raise StoreError(f"{Settings.variable('backfill')} says that no repo is fetched")
         assert self._loop is not None
-        self._backfills += 1
-        self._loop.call_soon_threadsafe(self._asked.put_nowait, hosts)
+        self._backfills.begin(hosts, self._loop)
 
     async def backfill(self, hosts: Sequence[str] = ()) -> None:
         """Ask all directories, or these hosts, for repos; then wait until all that can be fetched
         is searchable. What a crash or a cancellation leaves is gone on with.
         """
-        await self.discovery.round(self._clock(), hosts)
+        await self._backfills.one(hosts)
+
+    async def _fetch_behind(self) -> None:
         for did in await asyncio.to_thread(self.store.behind):
             self._syncer.soon(did)
-        while not (self._syncer.resting and self._lookups.resting and self._applier.idle):
-            self._room.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
-                    await self._room.wait()
-
-    async def _backfill_when_asked(self) -> None:
-        while True:
-            hosts = await self._asked.get()
-            try:
-                await self.backfill(hosts)
-            finally:
-                self._backfills -= 1
 
     def export(self) -> Export:
         """Export the index as Parquet files now. Any thread but the loop's.

@@ -65,10 +65,6 @@ class Cache:
         """Keep what `name` was just resolved to."""
         self._put(f"identity {name}", value, on_disk=self._folder is not None)
 
-    def forget_identity(self, name: str) -> None:
-        """Forget what `name` was resolved to."""
-        self._drop(f"identity {name}")
-
     def _get(self, key: str, max_age: float) -> Any:
         if key not in self._held and (found := self._read(key)) is not None:
             self._hold(key, *found)

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from atdata_indexer.index import moderation_sql as sql
 from atdata_indexer.index import tables
 from atdata_indexer.index.outbox import OutboxDatabase
 from atdata_schemas.syntax import is_did
@@ -41,7 +42,7 @@ class HidingDatabase(OutboxDatabase):
         if not self.hides:
             return rows
         subjects = {row[0] for row in rows} | {row[1] for row in rows}
-        hidden = {tuple(one) for one in self._in(tables.HIDDEN_AMONG, subjects, db=db)}
+        hidden = {tuple(one) for one in self._in(sql.HIDDEN_AMONG, subjects, db=db)}
         accounts = {uri for uri, _ in hidden}
         return [
             row
@@ -57,7 +58,7 @@ class HidingDatabase(OutboxDatabase):
         """A transaction that changes what is hidden, or said, of these; tells what came of it."""
         with self._transaction():
             before = self._hidden(subjects)
-            held = {tuple(row) for row in self._in(tables.HIDDEN_AMONG, subjects)}
+            held = {tuple(row) for row in self._in(sql.HIDDEN_AMONG, subjects)}
             self.hides = True  # and stays so if this fails
             yield
             self._hide_anew(subjects)
@@ -66,15 +67,15 @@ class HidingDatabase(OutboxDatabase):
             self._tell_accounts(accounts, before, after)
             self._tell_records(set(subjects) - accounts, before, after)
         self._see_what_hides()
-        more = {tuple(row) for row in self._in(tables.HIDDEN_AMONG, subjects)} - held
+        more = {tuple(row) for row in self._in(sql.HIDDEN_AMONG, subjects)} - held
         dids = {uri.removeprefix("at://").partition("/")[0] for uri, _ in more}
         self.moderations += bool(self._in("SELECT did FROM repos WHERE did IN", dids))
 
     def _hide_anew(self, subjects: Collection[str]) -> None:
         """Let what is hidden of these be what `hiding` says, looked up by key."""
-        self._in(tables.HIDE_ANEW, subjects)
-        hiding = [(uri, None) for (uri,) in self._in(tables.TAKEN_DOWN, subjects)]
-        labels = self._in(tables.LABELS_OF, subjects)
+        self._in(sql.HIDE_ANEW, subjects)
+        hiding = [(uri, None) for (uri,) in self._in(sql.TAKEN_DOWN, subjects)]
+        labels = self._in(sql.LABELS_OF, subjects)
         hiding += [(uri, cid or None) for _, uri, _, cid, _, hides in labels if hides]
         if hiding:
             rows = [{"uri": uri, "cid": cid} for uri, cid in dict.fromkeys(hiding)]
@@ -82,7 +83,7 @@ class HidingDatabase(OutboxDatabase):
 
     def _hidden(self, subjects: Iterable[str]) -> set[str]:
         """Those of accounts and records that are hidden; of a record, the version that is here."""
-        rows = self._in(tables.HIDDEN_AMONG, subjects)
+        rows = self._in(sql.HIDDEN_AMONG, subjects)
         hidden = {tuple(row) for row in rows}
         named = {uri for uri, _ in hidden}
         held = self._in("SELECT uri, cid FROM records WHERE uri IN", named)
@@ -106,7 +107,7 @@ class HidingDatabase(OutboxDatabase):
                 self._refresh_dependents(row[0] for row in live if row[4] == "schema")
 
     def _tell_records(self, uris: set[str], before: set[str], after: set[str]) -> None:
-        live = self._in(tables.LIVE_AMONG, uris)
+        live = self._in(sql.LIVE_AMONG, uris)
         for *entry, kind in live:
             uri = entry[0]
             if uri in before and uri in after:

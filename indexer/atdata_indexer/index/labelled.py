@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import structlog
 
+from atdata_indexer.index import moderation_sql as sql
 from atdata_indexer.index import tables
 from atdata_indexer.index.hiding import HidingDatabase
 from atdata_indexer.labels import Label, LabelPolicy
@@ -58,15 +59,15 @@ class LabelledDatabase(HidingDatabase):
         said = json.dumps([sorted(one) for one in (policy.hiding, policy.showing)])
         rows = [{"src": src, "val": val, "hides": hides} for (src, val), hides in judged.items()]
         self._db.register("incoming", pa.Table.from_pylist(rows, tables.JUDGED))
-        with self._moderating([uri for (uri,) in self._all(tables.LABELLED)]):
-            self._db.execute(tables.UNSAY)
-            self._db.execute(tables.REJUDGE)
+        with self._moderating([uri for (uri,) in self._all(sql.LABELLED)]):
+            self._db.execute(sql.UNSAY)
+            self._db.execute(sql.REJUDGE)
             self._db.unregister("incoming")
             if self._value("SELECT value FROM meta WHERE key = 'labels'") != said:
-                self._db.execute(tables.LABELS_ANEW, [CURSOR])
+                self._db.execute(sql.LABELS_ANEW, [CURSOR])
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('labels', ?)", [said])
             names = [f"{CURSOR}{did}" for did in labelers]
-            self._db.execute(tables.LABELERS_GONE, [CURSOR, names])
+            self._db.execute(sql.LABELERS_GONE, [CURSOR, names])
 
     def apply_labels(
         self, labels: Iterable[Label], cursors: Mapping[str, int], now_us: int
@@ -109,7 +110,7 @@ class LabelledDatabase(HidingDatabase):
         """Drop labels whose time is over, EXPIRED_AT_ONCE at most, and count them
         (`labels_expired`).
         """
-        over = self._all(tables.EXPIRED_LABELS, [now_us, EXPIRED_AT_ONCE])
+        over = self._all(sql.EXPIRED_LABELS, [now_us, EXPIRED_AT_ONCE])
         if over:
             with self._moderating({uri for _, uri in over}):
                 self._in("DELETE FROM labels WHERE rowid IN", [row for row, _ in over])
@@ -120,12 +121,12 @@ class LabelledDatabase(HidingDatabase):
         dropped = 0
         with self._transaction():
             for (src,) in self._all("SELECT DISTINCT src FROM labels"):
-                ((beyond,),) = self._all(tables.BEYOND_STRANGE, [src, STRANGE_BYTES])
+                ((beyond,),) = self._all(sql.BEYOND_STRANGE, [src, STRANGE_BYTES])
                 dropped += beyond
                 if beyond:
                     structlog.get_logger().warning("labels_dropped", labeler=src, labels=beyond)
             if dropped:
-                self._db.execute(tables.UNHIDE)
+                self._db.execute(sql.UNHIDE)
         self._see_what_hides()
         self._unmeasured = 0
         return dropped
@@ -153,7 +154,7 @@ class LabelledDatabase(HidingDatabase):
             return {}
         subjects = {row[0] for row in rows} | {row[1] for row in rows}
         found: dict[str, list[Sequence[str]]] = {}
-        for row in self._in(tables.LABELS_OF, subjects, db=db):
+        for row in self._in(sql.LABELS_OF, subjects, db=db):
             if not row[5]:
                 found.setdefault(row[1], []).append(row[:5])
         labels: dict[str, list[Mapping[str, str]]] = {}

@@ -18,10 +18,6 @@ from atdata_schemas.versions import parse_schema_reference
 
 MAX_TEXT = 512
 MAX_PARTS = 32
-FIELD_KINDS = frozenset(
-    {"str", "int", "float", "bool", "bytes", "primitive", "ndarray", "nested", "list"}
-    | {"array-format"}
-)
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟", '"'))
 _PART = re.compile(

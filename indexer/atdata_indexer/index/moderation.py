@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import duckdb
 
 from atdata_indexer.errors import StoreError
-from atdata_indexer.index import tables
+from atdata_indexer.index import moderation_sql as sql
 from atdata_indexer.index.labelled import LabelledDatabase
 from atdata_schemas.syntax import is_at_uri, is_did, is_handle
 
@@ -32,7 +32,7 @@ class ModeratedDatabase(LabelledDatabase):
         """
         made = Takedown(self._subject(named), reason, now_us)
         with self._moderating([made.subject]):
-            self._db.execute(tables.TAKE_DOWN, [made.subject, made.reason, made.made_us])
+            self._db.execute(sql.TAKE_DOWN, [made.subject, made.reason, made.made_us])
         self.moderations += 1
         return made
 
@@ -40,7 +40,7 @@ class ModeratedDatabase(LabelledDatabase):
         """Undo a takedown. Raises StoreError where there is none."""
         subject = self._subject(named)
         with self._moderating([subject]):
-            rows = self._all(tables.PUT_BACK, [subject])
+            rows = self._all(sql.PUT_BACK, [subject])
         if not rows:
             raise StoreError(f"{subject} is not taken down")
         return Takedown(*rows[0])
@@ -48,7 +48,7 @@ class ModeratedDatabase(LabelledDatabase):
     def takedowns(self) -> list[Takedown]:
         """All takedowns, the newest first. Any thread."""
         with self.reader() as db:
-            return [Takedown(*row) for row in db.execute(tables.TAKEDOWNS).fetchall()]
+            return [Takedown(*row) for row in db.execute(sql.TAKEDOWNS).fetchall()]
 
     def _subject(self, named: str) -> str:
         """The DID, or the AT-URI with a DID, that somebody names."""

@@ -212,7 +212,7 @@ class Store(ModeratedDatabase):
 
     def visible(self) -> int:
         """How many records are visible."""
-        ((count,),) = self._all(f"{tables.VISIBLE} WHERE {tables.shown()}")
+        ((count,),) = self._all(f"{tables.COUNT} WHERE {tables.shown()}")
         return int(count)
 
     def load_all(self) -> Iterator[list[Stored]]:
