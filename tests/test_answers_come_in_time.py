@@ -96,9 +96,9 @@ class HeldReader(Reader):
         self._gate()
         return super().get(kind, uris)
 
-    def refresh(self) -> int:
+    def refresh(self, *, anew: bool = False) -> int:
         self._gate()
-        return super().refresh()
+        return super().refresh(anew=anew)
 
 
 class HeldExports(Exports):

@@ -25,6 +25,7 @@ PHOTO = schema()
 BAND = 32
 MOST = 40
 BOTH = Search("dataset", "street image")
+PHRASE = Search("dataset", '"image of a street"')
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def described(numbers: range) -> list[Row]:
 
 def named(numbers: range) -> list[Row]:
     """Both words side by side in the name, of which a long description tells other things."""
-    return [record(n, f"street image {n}", "and so on " * 60) for n in numbers]
+    return [record(n, f"one street image {n}", "and so on " * 60) for n in numbers]
 
 
 def newest(small: SmallIndex) -> Snapshot:
@@ -90,21 +91,44 @@ def uris(rows: list[Row]) -> set[str]:
     return {one.uri for one in rows}
 
 
-def test_a_walk_gives_all_of_them_once_and_the_total_is_a_bound(index: SmallIndex) -> None:
+@pytest.mark.parametrize("search", [BOTH, PHRASE, Search("dataset", 'street "image of a"')])
+def test_a_walk_gives_all_of_them_once_and_the_total_is_a_bound(
+    index: SmallIndex, search: Search
+) -> None:
     rows = described(range(500))
-    index.put([PHOTO, *rows])
-    assert fired(index)
-    views = walk(index, BOTH)
-    assert sorted(view["uri"] for view in views) == sorted(one.uri for one in rows)
-    page = index.reader.search(BOTH, limit=10)
+    others = [record(n, f"street {n}", "a street of an image") for n in range(500, 800)]
+    index.put([PHOTO, *rows[:100], *others, *rows[100:]])
+    assert fired(index, search)
+    views = walk(index, search)
+    found = rows + others if search is BOTH else rows
+    assert sorted(view["uri"] for view in views) == sorted(one.uri for one in found)
+    page = index.reader.search(search, limit=10)
     assert (page.total, page.is_bound) == (10_000, True)
 
 
-def test_words_side_by_side_in_a_name_are_found_wherever_they_are(index: SmallIndex) -> None:
-    rows = named(range(3))
-    index.put([PHOTO, *described(range(100, 300)), *rows, *described(range(300, 600))])
-    assert fired(index)
-    assert {view["uri"] for view in walk(index, BOTH)[:3]} == uris(rows)
+@pytest.mark.parametrize(
+    "q", ["street image", '"street image"', '"one street image"', 'one "street image"']
+)
+def test_words_side_by_side_in_a_name_are_found_wherever_they_are(
+    index: SmallIndex, q: str
+) -> None:
+    search = Search("dataset", q)
+    rows = named(range(3)) if q.count(" ") == 1 else [record(0, "one street image")]
+    others = [record(n, f"w{n}", f"{n} one street image and so on") for n in range(100, 600)]
+    index.put([PHOTO, *others[:200], *rows, *others[200:]])
+    assert fired(index, search)
+    assert {view["uri"] for view in walk(index, search)[: len(rows)]} == uris(rows)
+
+
+def test_common_words_that_are_seldom_side_by_side_are_counted(index: SmallIndex) -> None:
+    searched = [Search("dataset", '"street of an image"')]
+    searched.append(replace(searched[0], q='street "street of an image"'))
+    rows = [record(n, f"street {n}", "a street of an image") for n in range(500, 530)]
+    index.put([PHOTO, *described(range(500)), *rows])
+    for search in searched:
+        assert not fired(index, search)
+        page = index.reader.search(search, limit=10)
+        assert (page.total, page.is_bound) == (30, False)
 
 
 def test_common_words_that_are_seldom_together_are_counted(index: SmallIndex) -> None:
@@ -122,7 +146,8 @@ def test_what_else_is_asked_for_is_never_looked_for_in_some_only(index: SmallInd
     for other in (
         Search("dataset", "street image", tags=("sea",)),
         Search("dataset", "street image tag:sea"),
-        Search("dataset", '"image of a street" image'),
+        Search("dataset", '"image of a street" w7'),
+        Search("dataset", '"street image of a street"'),
         Search("dataset", "street image -w7"),
         Search("dataset", "street image w7"),
     ):

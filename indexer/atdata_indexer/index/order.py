@@ -163,8 +163,10 @@ class Walk:
         if self.total <= FEW:
             return
         sample = self.samples.of(self.snapshot, self.kind, column)
+        if not sample:
+            return
         records = max(1, self.snapshot.records[self.kind])
-        step = records / max(1, len(sample))
+        step = records / len(sample)
         descending = self.order.descending
         end = self.bounds[0 if descending else 1]
         start = len(sample) if descending else 0.0

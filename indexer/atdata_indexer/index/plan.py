@@ -34,6 +34,8 @@ _MOST_DOUBTED = 4
 
 _RARER = 10
 
+_TEXTS = (Kind.WORD, Kind.PHRASE)
+
 _SAYING_NOTHING = frozenset(
     stem
     for line in (
@@ -42,6 +44,8 @@ _SAYING_NOTHING = frozenset(
     )
     for stem in line.split()
 )
+
+_KINDS = {text: kind for kind, text in TEXT.items()}
 
 type Resolve = Callable[[SchemaName], Sequence[int]]
 """From a name with a range of versions to the keys of the schemas that have them."""
@@ -68,6 +72,12 @@ class Asked:
     """Whether no more than FEW records can match, as far as is known without looking."""
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether nothing was typed but signs."""
+        typed = all(one.kind in _TEXTS and not one.excluded for one in self.question.parts)
+        return typed and not (self.words or self.phrases)
+
+    @property
     def did_you_mean(self) -> str | None:
         """`q` with its mistyped words put right, if there are any."""
         right = {wrong: found[0] for wrong, found in self.meant.items()}
@@ -89,14 +99,14 @@ def plan(
     if reach is not None:
         filters["viewableAs"] = among("schema_key", list(reach))
     text = TEXT.get(search.kind, TEXT["dataset"])  # what has no words is not asked for any
-    asked = _telling(words(question.words))
     phrases = [one for part in question.phrases if (one := phrase(part.value))]
+    asked = _telling(words(question.words), beside=bool(phrases))
     excluded = list(_excluded(snapshot, text, question, resolve))
     made = Plan(
         search.kind,
         filters,
-        [_clause(snapshot, text, one) for one in phrases],
-        [_clause(snapshot, text, one) for one in asked],
+        [clause(snapshot, text, one) for one in phrases],
+        [clause(snapshot, text, one) for one in asked],
         excluded,
         created=(search.created_after_us, _before(search.created_before_us)),
     )
@@ -130,19 +140,19 @@ def relaxed(snapshot: Snapshot, asked: Asked, *, completing: bool) -> Asked:
         others = [one for other in found if (one := phrase(other))]
         others += [Word(((stem,),)) for stem in _parts_of(word)]
         searched += [word, *others]
-        clause = _clause(snapshot, text, word)
+        best = clause(snapshot, text, word)
         if others:
-            most = [tantivy.Query.boost_query(_clause(snapshot, text, o), _MEANT) for o in others]
-            clause = tantivy.Query.disjunction_max_query([clause, *most], _TOGETHER)
-        clauses.append(clause)
+            most = [tantivy.Query.boost_query(clause(snapshot, text, o), _MEANT) for o in others]
+            best = tantivy.Query.disjunction_max_query([best, *most], _TOGETHER)
+        clauses.append(best)
     made = replace(asked.plan, words=clauses, relaxed=True)
     return replace(asked, plan=made, words=searched, meant=meant, sole=None)
 
 
-def _telling(asked: list[Word]) -> list[Word]:
-    """The words that say something; all of them if none does."""
+def _telling(asked: list[Word], *, beside: bool) -> list[Word]:
+    """The words that say something; all of them if none does and there is nothing `beside`."""
     telling = [one for one in asked if one.prefix or one.alternatives[0][0] not in _SAYING_NOTHING]
-    return telling or asked
+    return telling if telling or beside else asked
 
 
 def _typed(asked: Asked) -> Iterator[tuple[Word, Part | None]]:
@@ -175,7 +185,7 @@ def _corrected(snapshot: Snapshot, text: str, word: Word, part: Part) -> list[st
     ]
 
 
-def _clause(snapshot: Snapshot, text: str, word: Word) -> tantivy.Query:
+def clause(snapshot: Snapshot, text: str, word: Word) -> tantivy.Query:
     """Documents that hold a word, in any of its forms; scores."""
     if word.prefix:
         return _beginning(snapshot, text, word.prefix)
@@ -202,7 +212,12 @@ def _beginning(snapshot: Snapshot, text: str, prefix: str) -> tantivy.Query:
     found = {stem: None for one in complete(snapshot, prefix, _COMPLETIONS) for stem in stems(one)}
     scored = [(tantivy.Occur.Should, _form(text, [stem])) for stem in found]
     must = (tantivy.Occur.Must, tantivy.Query.const_score_query(held, 0.0))
-    return tantivy.Query.boolean_query([must, *scored])
+    if text == TEXT["dataset"]:  # nearly all are datasets: the others are sooner left out
+        others = [one for one in TEXT if one != "dataset"]
+        kind = tantivy.Occur.MustNot, among("kind", others)
+    else:
+        kind = tantivy.Occur.Must, term("kind", _KINDS[text])
+    return tantivy.Query.boolean_query([must, kind, *scored])
 
 
 def _excluded(
@@ -211,8 +226,9 @@ def _excluded(
     for part in question.parts:
         if part.excluded and part.kind in _PARTS:
             yield _part(part, resolve)
-        elif part.excluded and (word := phrase(part.value)) is not None:
-            yield _clause(snapshot, text, word)
+        elif part.excluded:
+            excluded = words([part]) if part.prefix else [phrase(part.value)]
+            yield from (clause(snapshot, text, word) for word in excluded if word)
 
 
 def _filters(

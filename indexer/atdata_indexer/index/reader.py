@@ -2,14 +2,19 @@
 
 A reader never touches DuckDB. It holds one snapshot, replaced as a whole by `refresh`; every
 method works on the snapshot it started with, so a commit in between is never half seen.
+
+The files are mapped, and what was touched of them stays so and counts as memory of the process,
+though the system can take it back at any time. A reader lets go of it when it has become much.
 """
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from atdata_indexer.errors import StoreError
-from atdata_indexer.index import links, resolving, similar, suggest
+from atdata_indexer.index import links, mapped, resolving, similar, suggest
 from atdata_indexer.index.fields import open_index
 from atdata_indexer.index.lens_graph import LensGraphs, Paths
 from atdata_indexer.index.links import Backlinks, Usage
@@ -29,16 +34,20 @@ class Reader:
         self._folder = folder
         self._now: Snapshot | None = None
         self._refreshing = threading.Lock()
+        self._asked = count(1)
         self._graphs = LensGraphs()
         self._searching = Searching(self._graphs)
 
     @property
     def seq(self) -> int:
         """The last outbox seq whose effect searches see."""
-        return self._snapshot().sentinel.seq
+        return self._newest().sentinel.seq
 
-    def refresh(self) -> int:
-        """Look for a newer commit or generation; returns the seq that is searchable now."""
+    def refresh(self, *, anew: bool = False) -> int:
+        """Look for a newer commit or generation; returns the seq that is searchable now.
+
+        With `anew` the files are mapped anew in any case.
+        """
         with self._refreshing, guarded("the index cannot be read"):
             generation = current(self._folder)
             if generation is None:
@@ -46,13 +55,13 @@ class Reader:
             if not has_layout(generation):
                 raise StoreError(f"the index {generation} has another layout; it is made anew")
             now = self._now
-            if now is not None and now.generation == generation:
+            if now is None or now.generation != generation or anew:
+                index = open_index(str(self._folder / generation))
+            else:
                 index = now.index
                 index.reload()
-            else:
-                index = open_index(str(self._folder / generation))
             found = Snapshot.of(index, generation)
-            if now is None or found.name != now.name:
+            if now is None or now.index is not index or now.name != found.name:
                 self._now = found
             return found.sentinel.seq
 
@@ -151,6 +160,12 @@ class Reader:
             return self._snapshot().count(every(term("kind", kind), term("ns", namespace)))
 
     def _snapshot(self) -> Snapshot:
+        if next(self._asked) % mapped.LOOK == 0 and mapped.resident() > mapped.MOST_BYTES:
+            with suppress(StoreError):  # whoever refreshes says so; this snapshot stays good
+                self.refresh(anew=True)
+        return self._newest()
+
+    def _newest(self) -> Snapshot:
         if self._now is None:
             self.refresh()
         assert self._now is not None

@@ -6,7 +6,7 @@ By date, name or size: complete walks (`order`), with every word. By relevance: 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import tantivy
@@ -105,7 +105,7 @@ class Searching:
             return keys
 
         asked = plan(snapshot, search, resolve, reach.keys if reach else None)
-        if search.q.strip() and not asked.question.parts:
+        if search.q.strip() and asked.says_nothing:
             return NOTHING
         sort = wanted.sort or "relevance"
         if sort == "relevance" and not asked.plan.scores:
@@ -160,7 +160,7 @@ class Searching:
         more = len(views) < len(hits)
         following = Position(list(hits[len(views) - 1][1]), total) if more else None
         if not total and asked.plan.words:
-            asked = relaxed(snapshot, asked, completing=False)
+            asked = replace(asked, meant=relaxed(snapshot, asked, completing=False).meant)
         return _Hits(asked, total, views, following)
 
     def _walked(
@@ -190,7 +190,8 @@ class Searching:
         if known is None and made.is_span:
             near = self._samples.between(snapshot, made.kind, "created", *made.created)
             sample = self._samples.of(snapshot, made.kind, "created")
-            return near if near > 2 * MOST else created_within(snapshot, made.created, sample, MOST)
+            sure = near - snapshot.deleted > 2 * MOST
+            return near if sure else created_within(snapshot, made.created, sample, MOST)
         return snapshot.count(made.query()) if known is None else known
 
     def _by_relevance(

@@ -12,6 +12,9 @@ from atdata_indexer.index.fields import SPANS
 from atdata_indexer.index.query import among, any_of, between, every, term
 from atdata_indexer.index.snapshot import Snapshot
 
+_LONG = 20 * 365 * SPANS["day"]
+"""In microseconds. A record may say any date: not every day since the year 10 is looked up."""
+
 type Bounds = tuple[int | None, int | None]
 """From and to, both included; None is without end."""
 
@@ -40,12 +43,12 @@ def created_within(snapshot: Snapshot, bounds: Bounds, sample: Sequence[int], en
     """How many datasets have a `created` in bounds; more than `enough` may be fewer than there are.
 
     `sample` are some values of `created` in rising order: few are before the first of them, and
-    few behind the last.
+    few behind the last. Those long before the last are few as well.
     """
     low, high = bounds
     if not sample:
         return snapshot.count(_datasets([bounds]))
-    first, last = sample[0], sample[-1]
+    first, last = max(sample[0], sample[-1] - _LONG), sample[-1]
     beyond: list[Bounds] = []
     if low is None or low < first:
         beyond.append((low, first - 1 if high is None else min(first - 1, high)))

@@ -7,13 +7,11 @@ import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
-
-import tantivy
 
 from atdata_indexer.index.analysis import plain_words, values
 from atdata_indexer.index.query import every, term
+from atdata_indexer.index.remembered import Remembered
 from atdata_indexer.index.snapshot import Snapshot
 
 LARGE = 50_000
@@ -34,18 +32,20 @@ def common(snapshot: Snapshot, prefix: str, large: int = LARGE) -> Sequence[str]
     """
     if snapshot.records["dataset"] < large:
         return ()
-    period = snapshot.sentinel.seq // _PERIOD
-    words, counts = _vocabulary(snapshot.index, snapshot.generation, period)
+    period = snapshot.generation, snapshot.sentinel.seq // _PERIOD
+    words, counts = _remembered.get(period) or _remembered.put(period, _vocabulary(snapshot))
     first, behind = bisect_left(words, prefix), bisect_left(words, prefix + chr(0x10FFFF))
     return words[first:behind] if sum(counts[first:behind]) >= _FEW else ()
 
 
-@lru_cache(maxsize=2)
-def _vocabulary(
-    index: tantivy.Index, generation: str, period: int
-) -> tuple[Sequence[str], Sequence[int]]:
+type _Vocabulary = tuple[Sequence[str], Sequence[int]]
+
+_remembered: Remembered[tuple[str, int], _Vocabulary] = Remembered(2)
+"""By generation and period."""
+
+
+def _vocabulary(snapshot: Snapshot) -> _Vocabulary:
     """The words of some datasets in their order, and in how many of these each is."""
-    snapshot = Snapshot.of(index, generation)
     query = every(term("sample", _SAMPLE), term("kind", "dataset"))
     counted: Counter[str] = Counter()
     for hit in snapshot.best(query, _READ):
