@@ -180,6 +180,40 @@ def test_one_author_has_three_of_ten_places_as_long_as_there_are_others(
         assert authors.total() == 10
 
 
+def test_an_author_with_one_dataset_among_the_first_may_have_two_more_further_down(
+    tmp_path: Path, trees: list[Row]
+) -> None:
+    asked = dataset(0, "Whale calls", did=ALICE)
+    others = ["Whale calls", *(f"Whale calls and something else {n}" for n in range(5))]
+    rows = [dataset(200 + n, name, did=BOB) for n, name in enumerate(others)]
+    loners = [dataset(300 + n, f"Whale {n}", did=f"did:plc:{n:024}") for n in range(4)]
+    with holding(tmp_path, [asked, *whales(30, PROLIFIC, 100), *rows, *loners, *trees]) as small:
+        views = like(small, asked.uri)
+        authors = Counter(view["author"]["did"] for view in views)
+        assert authors == {PROLIFIC: 3, BOB: 3} | {row.did: 1 for row in loners}
+        assert len({view["uri"] for view in views}) == 10
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 8, 10, 14, 50])
+def test_authors_who_crowd_one_after_the_other_leave_room_for_the_next(
+    tmp_path: Path, trees: list[Row], limit: int
+) -> None:
+    """Of each author so many that only theirs come in one round, the names less like each time."""
+    asked = dataset(0, "Whale calls of the deep blue sea", did=ALICE)
+    names = ["Whale calls of the deep blue sea", "Whale calls deep blue", "Whale calls deep"]
+    names += ["Whale calls", "Whale"]
+    rows = [
+        dataset(1000 * (at + 2) + n, name, did=f"did:plc:{at:024}")
+        for at, name in enumerate(names)
+        for n in range(2 * limit + 10)
+    ]
+    with holding(tmp_path, [asked, *rows, *trees]) as small:
+        views = like(small, asked.uri, limit)
+        authors = Counter(view["author"]["did"] for view in views)
+        assert len({view["uri"] for view in views}) == limit
+        assert max(authors.values()) <= max(1, round(limit * 0.3))
+
+
 def test_one_author_has_all_places_when_there_are_no_others(
     tmp_path: Path, trees: list[Row]
 ) -> None:

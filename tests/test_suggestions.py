@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atdata_indexer.index.snapshot import Address, Snapshot
 from atdata_indexer.index.suggest import MAX_COMPLETIONS, Suggestion, complete, suggest, tags
 from atdata_indexer.index.vocabulary import common
 from tests.described import dataset, delete, holding, schema, snapshot
@@ -125,6 +126,85 @@ def test_names_that_begin_as_typed_come_first_among_thousands(tmp_path: Path) ->
         names = [one.text for one in suggest(now, "image")]
         assert names[0].startswith("Images of the set")
         assert next(one.text for one in suggest(now, "set image")) == "Set images"
+
+
+SERIES = [f"{letter}{number}" for letter in "abcdefghij" for number in range(10)]
+LONG = [
+    ("dataset", "Sentinel-2 satellite imagery of region {}"),
+    ("dataset", "One of more than nine words in the title of region {}"),
+    ("dataset", "衛星センチネルによる地域の画像データ {}"),
+    ("dataset", "sentinelsatelliteimageryofregion{}"),
+    ("schema", "SentinelSatelliteImageryOfRegion{}"),
+    ("schema", "Sentinel satellite imagery of region {}"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), LONG)
+def test_long_names_are_offered_however_many_begin_the_same(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    make = dataset if kind == "dataset" else schema
+    with holding(tmp_path, [make(n, name.format(of)) for n, of in enumerate(SERIES)]) as small:
+        small.reader.refresh()
+
+        def offered(q: str) -> set[str]:
+            return {
+                text.removesuffix("@1.0.0") for found, text in offers(small, q) if found == kind
+            }
+
+        for letter in "ahj":
+            assert offered(name.format(letter)) == {name.format(f"{letter}{n}") for n in range(10)}
+        for of in SERIES[::9]:
+            assert offered(name.format(of)) == {name.format(of)}
+
+
+@pytest.mark.parametrize("numbers", ["{0}", "{1} {2}"])
+def test_a_long_name_typed_in_full_is_offered_among_thousands(tmp_path: Path, numbers: str) -> None:
+    name = f"Sentinel-2 satellite imagery of region {numbers}"
+    names = [name.format(n, n // 60, n % 60) for n in range(3000)]
+    with holding(tmp_path, [dataset(n, one) for n, one in enumerate(names)]) as small:
+        now = snapshot(small)
+        for one in names[::271]:
+            assert suggest(now, one)[0].text == one
+
+
+def test_a_long_beginning_comes_before_the_words_alone(tmp_path: Path) -> None:
+    name = "Annual satellite imagery of region {}"
+    rows = [dataset(n, name.format(f"{of} {n}")) for n, of in enumerate("b" * 50 + "a" * 9)]
+    with holding(tmp_path, rows) as small:
+        names = [one.text for one in suggest(snapshot(small), name.format("a"))]
+        assert len(names) == 8
+        assert all(text.startswith(name.format("a")) for text in names)
+
+
+def test_a_name_is_found_by_its_later_words_however_many_hold_all_but_the_last(
+    tmp_path: Path,
+) -> None:
+    name = "Sentinel-2 satellite imagery of region {}"
+    with holding(tmp_path, [dataset(n, name.format(of)) for n, of in enumerate(SERIES)]) as small:
+        now = snapshot(small)
+        for of in SERIES[::9]:
+            texts = [one.text for one in suggest(now, f"imagery region {of}")]
+            assert texts == [name.format(of)]
+        assert len(suggest(now, "imagery region h", 20)) == 10
+
+
+def test_no_more_than_a_hundred_names_of_a_kind_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "Sentinel-2 satellite imagery of region {}"
+    looked: list[str] = []
+    real = Snapshot.view
+
+    def counting(self: Snapshot, address: Address) -> str:
+        looked.append(real(self, address))
+        return looked[-1]
+
+    with holding(tmp_path, [dataset(n, name.format(f"x{n}")) for n in range(500)]) as small:
+        now = snapshot(small)
+        monkeypatch.setattr(Snapshot, "view", counting)
+        assert suggest(now, name.format("y")) == suggest(now, "satellite imagery y") == []
+        assert 0 < len(looked) <= 200
 
 
 def test_an_author_is_found_by_the_handle_with_or_without_an_at_sign(index: SmallIndex) -> None:

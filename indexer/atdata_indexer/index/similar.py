@@ -21,7 +21,6 @@ MAX_TAGS = 5
 OF_TEN = 3
 """So many of ten are of one author, as long as there are others."""
 
-_ROUNDS = 3
 _AT_LEAST, _MOST = 3, 100_000
 """So many of the best parts are asked for, however common, and more up to so many datasets."""
 
@@ -109,20 +108,20 @@ def _varied(
     """The best hits, OF_TEN of one author in ten, then more of theirs if there are no others."""
     most = max(1, round(limit * OF_TEN / 10))
     taken: Counter[int] = Counter()
+    seen = {place(own)}
     kept: list[Address] = []
     left: list[Address] = []
     rest, wanted = query, 2 * limit + 1
-    for _ in range(_ROUNDS):
+    # Each round that finds too few fills up another author: there are four at most.
+    while True:
         found = snapshot.best(rest, wanted)
         for address, author in zip(found, snapshot.values("author", found), strict=True):
-            if place(address) == place(own):
+            if place(address) in seen:
                 continue
-            if taken[author] < most:
-                kept.append(address)
-            else:
-                left.append(address)
+            seen.add(place(address))
             taken[author] += 1
+            (kept if taken[author] <= most else left).append(address)
         if len(kept) >= limit or len(found) < wanted:
-            break
-        rest = but(query, *(value("author", author) for author in taken))
-    return [*kept, *left][:limit]
+            return [*kept, *left][:limit]
+        full = (author for author, count in taken.items() if count >= most)
+        rest = but(query, *(value("author", author) for author in full))

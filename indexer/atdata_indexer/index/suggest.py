@@ -11,6 +11,7 @@ looked for in a sample of the records, and words among those of some records (`v
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, Self
 
 import tantivy
@@ -27,6 +28,7 @@ from atdata_indexer.index.fields import (
     schema,
 )
 from atdata_indexer.index.query import any_of, between, every, term, value
+from atdata_indexer.index.ranking import Place, place
 from atdata_indexer.index.snapshot import Address, Snapshot
 from atdata_indexer.index.vocabulary import common
 
@@ -37,8 +39,9 @@ MAX_COMPLETIONS = 50
 """So many words a prefix stands for at most."""
 
 _ENDINGS = 5
-_WORDS = 8
-_READ = 15
+_READ = 100
+"""So many records of a kind are looked at most, however few of them fit."""
+
 _HANDLE_FROM = _TAG_FROM = 2
 _WORD_FROM = 3
 """Bytes of a beginning that are enough to look for it in these dictionaries."""
@@ -184,69 +187,118 @@ def _authors(snapshot: Snapshot, q: str, limit: int) -> Iterator[Suggestion]:
 
 @dataclass(frozen=True, slots=True)
 class _Typed:
-    """What was typed, as words, and the words that the last of them may become.
+    """What was typed: the stems of its whole words, and its last word with what that may become.
 
-    Too many words begin with one or two letters: what is meant by so few is a tag.
+    Too many words begin with one or two letters: what is meant by so few is a tag, or that word.
     """
 
     text: str
-    words: Sequence[str]
+    whole: Sequence[str]
+    last: str
     endings: Sequence[str]
 
     @classmethod
     def of(cls, snapshot: Snapshot, q: str) -> Self:
-        words = plain_words(q)[:_WORDS]
-        last = words[-1] if words else ""
+        *before, last = plain_words(q) or [""]
+        endings = [last] if before else []
         if len(last.encode()) >= _WORD_FROM:
-            return cls(fold(q), words, complete(snapshot, last, _ENDINGS))
-        likely = tags(snapshot, last, _ENDINGS) if len(last.encode()) >= _TAG_FROM else []
-        return cls(fold(q), words, [word for tag, _ in likely for word in plain_words(tag)[:1]])
+            endings += complete(snapshot, last, _ENDINGS)
+        elif len(last.encode()) >= _TAG_FROM:
+            likely = tags(snapshot, last, _ENDINGS)
+            endings += [word for tag, _ in likely for word in plain_words(tag)[:1]]
+        return cls(fold(q), _distinct(before), last, _distinct(endings))
 
-    def fits(self, name: str) -> bool:
-        """Whether a name begins like that or holds the words, the last one as a beginning."""
-        if fold(name).startswith(self.text):
-            return True
-        if not self.words:
+    @property
+    def is_long(self) -> bool:
+        """Whether names that begin so are told apart behind what their columns hold."""
+        return (name_columns(self.text)[-1] + _SIGN) % 256 > 1
+
+    def begins(self, name: str) -> bool:
+        """Whether a name begins like that."""
+        return fold(name).startswith(self.text)
+
+    def is_held(self, name: str) -> bool:
+        """Whether a name holds the words, the last one as a beginning."""
+        if not self.last:
             return False
         forms = [*values(name), *pairs(name)]
-        whole = {stem for form in forms for stem in stems(form)}
         begun = (word for form in forms for word in plain_words(form))
-        all_whole = all(stem in whole for word in self.words[:-1] for stem in stems(word))
-        return all_whole and any(word.startswith(self.words[-1]) for word in begun)
+        all_whole = {stem for form in forms for stem in stems(form)}.issuperset(self.whole)
+        return all_whole and any(word.startswith(self.last) for word in begun)
+
+
+def _distinct(words: Iterable[str]) -> Sequence[str]:
+    return list(dict.fromkeys(stem for word in words for stem in stems(word)))
 
 
 def _named(snapshot: Snapshot, kind: Kind, typed: _Typed, limit: int) -> list[Suggestion]:
     """The records of a kind whose names begin like that, then those with the words in theirs."""
-    found: dict[str, Suggestion] = {}
+    begun: dict[str, Suggestion] = {}
+    others: dict[str, Suggestion] = {}
+    for hit, may_begin in islice(_likely(snapshot, kind, typed, limit), _READ):
+        view = json.loads(snapshot.view(hit))
+        name = view["record"]["name"]
+        text = f"{name}@{view['record']['version']}" if kind == "schema" else name
+        if typed.begins(name):
+            begun.setdefault(fold(text), Suggestion(kind, text, view["uri"]))
+        elif typed.is_held(name):
+            others.setdefault(fold(text), Suggestion(kind, text, view["uri"]))
+        if len(begun) + (0 if may_begin else len(others)) >= limit:
+            break
+    return [*begun.values(), *others.values()][:limit]
 
-    def add(hits: Iterable[Address]) -> None:
-        for view in (json.loads(snapshot.view(hit)) for hit in hits):
-            record = view["record"]
-            text = f"{record['name']}@{record['version']}" if kind == "schema" else record["name"]
-            if typed.fits(record["name"]):
-                found.setdefault(fold(text), Suggestion(kind, text, view["uri"]))
 
-    add(_beginning_so(snapshot, kind, typed.text, limit))
-    if (typed.words[1:] or typed.endings) and len(found) < limit:
-        add(snapshot.best(_holding(snapshot, kind, typed), _READ))
-    return sorted(found.values(), key=lambda one: not fold(one.text).startswith(typed.text))[:limit]
+def _likely(
+    snapshot: Snapshot, kind: Kind, typed: _Typed, limit: int
+) -> Iterator[tuple[Address, bool]]:
+    """Records whose names may begin so, then such that hold the words; each once."""
+    seen: set[Place] = set()
+    beginning = _beginning_so(snapshot, kind, typed, limit)
+    for hits, may_begin in (beginning, True), (_holding(snapshot, kind, typed), False):
+        for hit in hits:
+            if place(hit) not in seen:
+                seen.add(place(hit))
+                yield hit, may_begin
 
 
-def _beginning_so(snapshot: Snapshot, kind: Kind, start: str, limit: int) -> Iterator[Address]:
-    """Records of a kind whose names begin so, first one that is named just so."""
-    kind_is = term("kind", kind)
+def _beginning_so(snapshot: Snapshot, kind: Kind, typed: _Typed, limit: int) -> Iterator[Address]:
+    """Records of a kind whose names begin so, first one that is named just so.
+
+    What is long is looked for by the first column and its words, first with the last one whole.
+    """
+    kind_is, start, columns = term("kind", kind), typed.text, name_columns(typed.text)
     if kind == "schema":
         yield from snapshot.best(every(term("name", start), kind_is), 1)
-        yield from snapshot.best(every(kind_is, *_bounds(start)), limit)
-        return
-    just_so = map(value, NAME_COLUMNS, name_columns(start))
-    yield from snapshot.best(every(*just_so, kind_is), 1)
-    for sample in ("2", "1"):
-        hits = snapshot.best(every(term("sample", sample), kind_is, *_bounds(start)), limit)
-        if len(hits) == limit:
-            yield from hits
+    elif not typed.is_long:
+        yield from snapshot.best(every(*map(value, NAME_COLUMNS, columns), kind_is), 1)
+    if typed.is_long:
+        whole = [term(TEXT[kind], stem) for stem in typed.whole]
+        last = [term(TEXT[kind], stem) for stem in stems(typed.last)]
+        parts = [kind_is, value(NAME_COLUMNS[0], columns[0]), *whole]
+        yield from _some(snapshot, [*parts, *last], _READ)
+        if whole:
+            yield from _some(snapshot, parts, _READ)
             return
-    yield from snapshot.best(every(kind_is, *_bounds(start, few=True)), limit)
+    enough = _READ if typed.is_long else limit
+    bounds, few = ([kind_is, *_bounds(start, few=few)] for few in (False, True))
+    if kind == "schema":
+        yield from snapshot.best(every(*bounds), enough)
+    else:
+        yield from _some(snapshot, bounds, enough, few)
+
+
+def _some(
+    snapshot: Snapshot,
+    needed: Sequence[tantivy.Query],
+    limit: int,
+    few: Sequence[tantivy.Query] = (),
+) -> list[Address]:
+    """Records that match all; of many, some in a sample. `few` is quicker where they are not."""
+    for sample in ("2", "1"):
+        hits = snapshot.best(every(term("sample", sample), *needed), limit)
+        if len(hits) == limit:
+            return hits
+    return snapshot.best(every(*(few or needed)), limit)
 
 
 def _bounds(start: str, *, few: bool = False) -> Iterator[tantivy.Query]:
@@ -259,26 +311,24 @@ def _bounds(start: str, *, few: bool = False) -> Iterator[tantivy.Query]:
             yield between(column, low - _SIGN, high - _SIGN, few=is_few)
 
 
-def _holding(snapshot: Snapshot, kind: Kind, typed: _Typed) -> tantivy.Query:
+def _holding(snapshot: Snapshot, kind: Kind, typed: _Typed) -> Iterator[Address]:
     """Records with all of the words but the last; those first that hold one of its endings.
 
     Of many records only those in a sample.
     """
+    if not typed.endings:
+        return
 
-    def held(words: Sequence[str]) -> tuple[tantivy.Query, int]:
-        distinct = dict.fromkeys(stem for word in words for stem in stems(word))
-        terms = (tantivy.Query.term_query(schema(), TEXT[kind], one, "freq") for one in distinct)
-        return any_of(*terms), sum(snapshot.frequency(TEXT[kind], one) for one in distinct)
+    def held(terms: Sequence[str]) -> tuple[tantivy.Query, int]:
+        queries = (tantivy.Query.term_query(schema(), TEXT[kind], one, "freq") for one in terms)
+        return any_of(*queries), sum(snapshot.frequency(TEXT[kind], one) for one in terms)
 
-    needed = [held([word]) for word in typed.words[:-1]]
+    ending = held(typed.endings)
+    needed = [held([stem]) for stem in typed.whole] or [ending]
     parts = [(tantivy.Occur.Must, query) for query, _ in needed]
-    if typed.endings:
-        ending = held(typed.endings)
+    if typed.whole:
         parts.append((tantivy.Occur.Should, ending[0]))
-        needed = needed or [ending]
     some = min(count for _, count in needed)
     samples = [sample for sample, wide in _WIDE.items() if some >= wide]
     parts += [(tantivy.Occur.Must, term("sample", sample)) for sample in samples[-1:]]
-    if samples and not typed.words[1:]:
-        parts[0] = (tantivy.Occur.Must, parts[0][1])
-    return tantivy.Query.boolean_query(parts)
+    yield from snapshot.best(tantivy.Query.boolean_query(parts), _READ)
