@@ -31,11 +31,12 @@ class Served:
     port: int
     pid: int
 
-    def memory_mb(self) -> tuple[int, int]:
-        """Its resident memory, and how much of that is no mapped file."""
+    def memory_mb(self) -> tuple[int, int, int]:
+        """Its resident memory, the most that ever was, and how much of it now is no mapped file."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         sizes = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
-        return int(sizes["VmRSS"][0]) >> 10, int(sizes["RssAnon"][0]) >> 10
+        resident, most, own = (int(sizes[n][0]) >> 10 for n in ("VmRSS", "VmHWM", "RssAnon"))
+        return resident, most, own
 
 
 @contextmanager

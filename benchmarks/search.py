@@ -47,8 +47,8 @@ from benchmarks.questions import LIMIT, SEARCH, Question, Questions, refused
 
 RECORDS = 1_000_000
 SMALL = 100_000
-QUESTIONS = 40
-ROUNDS = 3
+QUESTIONS, FEW_QUESTIONS = 40, 25
+ROUNDS, FEW_ROUNDS = 3, 1
 _OF_SEARCH = {
     "q": "q",
     "tags": "tags",
@@ -106,8 +106,11 @@ def main() -> int:
         measured = measure(
             folder, corpus, served, connection, options.questions, options.rounds, options.only
         )
-        resident, own = served.memory_mb()
-        print(f"memory of the serving process: {resident} MB, {own} MB without mapped files")
+        resident, most, own = served.memory_mb()
+        print(
+            f"memory of the serving process: {resident} MB, at most {most},"
+            f" {own} MB without mapped files"
+        )
     print(json.dumps(_figures(measured, _size_mb(folder) if options.index else spent["index_mb"],
                               resident)))  # fmt: skip
     return 0
@@ -322,12 +325,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--index", type=Path, help="a folder to keep everything in, or to reuse")
     parser.add_argument("--rebuild", action="store_true", help="make the index anew in any case")
     parser.add_argument("--only", nargs="*", default=[], help="only these classes")
-    parser.add_argument("--questions", type=int, default=QUESTIONS, help="of each class")
-    parser.add_argument("--rounds", type=int, help=f"how often (default {ROUNDS}; small: 2)")
+    parser.add_argument(
+        "--questions",
+        type=int,
+        help=f"of each class (default {QUESTIONS}; small: {FEW_QUESTIONS})",
+    )
+    parser.add_argument(
+        "--rounds", type=int, help=f"how often (default {ROUNDS}; small: {FEW_ROUNDS})"
+    )
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     options.records = options.records or (SMALL if options.small else RECORDS)
-    options.rounds = options.rounds or (2 if options.small else ROUNDS)
+    options.questions = options.questions or (FEW_QUESTIONS if options.small else QUESTIONS)
+    options.rounds = options.rounds or (FEW_ROUNDS if options.small else ROUNDS)
     options.postgres |= options.small
     return options
 

@@ -385,4 +385,55 @@ MUTANTS = (
         "whole = len(values)",
         "test_walks.py::test_many_that_are_equal_come_in_order_on_pages_of_any_size",
     ),
+    Mutant(
+        "words side by side are looked for in the newest only",
+        SEARCHED,
+        "    if joined:\n",
+        "    if not held:\n",
+        "test_common_words.py::test_words_side_by_side_in_a_name_are_found_wherever_they_are",
+    ),
+    Mutant(
+        "a beginning finds every kind",
+        SEARCHED,
+        "boolean_query([must, kind, *scored])",
+        "boolean_query([must, *scored])",
+        "test_kinds_stay_apart.py::test_only_records_of_the_kind_are_found",
+    ),
+    Mutant(
+        "deleted records make a total a bound",
+        SEARCHED,
+        "sure = near - snapshot.deleted > 2 * MOST",
+        "sure = near > 2 * MOST",
+        "test_strange_dates.py::test_what_is_deleted_makes_no_total_a_bound",
+    ),
+    Mutant(
+        "every day since the year ten is looked up",
+        SEARCHED,
+        "max(sample[0], sample[-1] - _LONG), sample[-1]",
+        "sample[0], sample[-1]",
+        "test_strange_dates.py"
+        "::test_a_record_of_the_year_ten_does_not_have_every_day_since_looked_up",
+    ),
+    Mutant(
+        "facets are those of other hits",
+        SEARCHED,
+        "replace(asked, meant=relaxed(snapshot, asked, completing=False).meant)",
+        "relaxed(snapshot, asked, completing=False)",
+        "test_words_that_say_nothing.py::test_facets_are_those_of_the_hits",
+    ),
+    Mutant(
+        "an author with one similar dataset has no more",
+        SEARCHED,
+        "for author, count in taken.items() if count >= most)",
+        "for author, count in taken.items() if count)",
+        "test_similar_datasets.py"
+        "::test_an_author_with_one_dataset_among_the_first_may_have_two_more_further_down",
+    ),
+    Mutant(
+        "pages of the index stay for ever",
+        MEMORY,
+        "mapped.resident() > mapped.MOST_BYTES",
+        "mapped.resident() < 0",
+        "test_index_pages_are_let_go.py::test_what_was_touched_is_let_go",
+    ),
 )
