@@ -42,6 +42,9 @@ _ENDINGS = 5
 _READ = 100
 """So many records of a kind are looked at most, however few of them fit."""
 
+_ALIKE = 20_000
+"""Of so many records with the same first letters the next letters are looked at one by one."""
+
 _HANDLE_FROM = _TAG_FROM = 2
 _WORD_FROM = 3
 """Bytes of a beginning that are enough to look for it in these dictionaries."""
@@ -264,27 +267,35 @@ def _likely(
 def _beginning_so(snapshot: Snapshot, kind: Kind, typed: _Typed, limit: int) -> Iterator[Address]:
     """Records of a kind whose names begin so, first one that is named just so.
 
-    What is long is looked for by the first column and its words, first with the last one whole.
+    What is long is looked for by the first column and its words, first with the last one whole;
+    what is shorter among the names with the same first column, unless they are too many.
     """
-    kind_is, start, columns = term("kind", kind), typed.text, name_columns(typed.text)
-    if kind == "schema":
-        yield from snapshot.best(every(term("name", start), kind_is), 1)
-    elif not typed.is_long:
-        yield from snapshot.best(every(*map(value, NAME_COLUMNS, columns), kind_is), 1)
-    if typed.is_long:
+    kind_is, columns = term("kind", kind), name_columns(typed.text)
+    same_start = [kind_is, value(NAME_COLUMNS[0], columns[0])]
+    if typed.is_long and typed.whole:
         whole = [term(TEXT[kind], stem) for stem in typed.whole]
         last = [term(TEXT[kind], stem) for stem in stems(typed.last)]
-        parts = [kind_is, value(NAME_COLUMNS[0], columns[0]), *whole]
-        yield from _some(snapshot, [*parts, *last], _READ)
-        if whole:
-            yield from _some(snapshot, parts, _READ)
-            return
+        yield from _some(snapshot, [*same_start, *whole, *last], _READ)
+        yield from _some(snapshot, [*same_start, *whole], _READ)
+        return
     enough = _READ if typed.is_long else limit
-    bounds, few = ([kind_is, *_bounds(start, few=few)] for few in (False, True))
-    if kind == "schema":
-        yield from snapshot.best(every(*bounds), enough)
+    bounds = list(_bounds(typed.text))
+    alike = snapshot.best(every(*same_start), _ALIKE + 1)
+    if len(alike) <= _ALIKE:
+        just_so = map(_Bounds, NAME_COLUMNS, columns, columns)
+        yield from _within(snapshot, alike, just_so)[:1]
+        if bounds and bounds[0].low == bounds[0].high:
+            yield from _within(snapshot, alike, bounds[1:])[:enough]
+            return
+    elif kind == "schema":
+        yield from snapshot.best(every(kind_is, term("name", typed.text)), 1)
     else:
-        yield from _some(snapshot, bounds, enough, few)
+        yield from snapshot.best(every(kind_is, *map(value, NAME_COLUMNS, columns)), 1)
+    ranges, few = ([kind_is, *_ranges(bounds, few=few)] for few in (False, True))
+    if kind == "schema":
+        yield from snapshot.best(every(*ranges), enough)
+    else:
+        yield from _some(snapshot, ranges, enough, few)
 
 
 def _some(
@@ -301,14 +312,38 @@ def _some(
     return snapshot.best(every(*(few or needed)), limit)
 
 
-def _bounds(start: str, *, few: bool = False) -> Iterator[tantivy.Query]:
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What a column holds of names that begin so, both included."""
+
+    column: str
+    low: int
+    high: int
+
+
+def _bounds(start: str) -> Iterator[_Bounds]:
     """Names that begin so, by the columns that hold their first letters."""
     chunks = ((low + _SIGN).to_bytes(_CHUNK).rstrip(b"\0") for low in name_columns(start))
     for column, chunk in zip(NAME_COLUMNS, chunks, strict=True):
         if chunk.strip(b"\0\1"):
             low, high = (int.from_bytes(chunk.ljust(_CHUNK, end)) for end in (b"\0", b"\xff"))
-            is_few = few and column in INDEXED_COLUMNS
-            yield between(column, low - _SIGN, high - _SIGN, few=is_few)
+            yield _Bounds(column, low - _SIGN, high - _SIGN)
+
+
+def _ranges(bounds: Iterable[_Bounds], *, few: bool) -> Iterator[tantivy.Query]:
+    for one in bounds:
+        is_few = few and one.column in INDEXED_COLUMNS
+        yield between(one.column, one.low, one.high, few=is_few)
+
+
+def _within(
+    snapshot: Snapshot, hits: Sequence[Address], bounds: Iterable[_Bounds]
+) -> Sequence[Address]:
+    """Those in bounds; to look at a few thousand is quicker than to search a whole column."""
+    for one in bounds:
+        found = zip(hits, snapshot.values(one.column, hits), strict=True)
+        hits = [address for address, held in found if one.low <= held <= one.high]
+    return hits
 
 
 def _holding(snapshot: Snapshot, kind: Kind, typed: _Typed) -> Iterator[Address]:
