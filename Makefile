@@ -100,7 +100,7 @@ run: .venv ## indexer and API in one process, on the live network
 	@$(BIN)/atdata-appview run $(ARGS)
 
 test: .venv ## all tests but the long ones
-	@$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: .venv ## the long tests (kill and load tests, the large corpus)
 	@$(BIN)/python -m pytest -m long $(ARGS)

@@ -138,7 +138,7 @@ class Exporter:
                 self._make_anew("export_dropped", now)
                 return None
             self._exports.offer(made)
-            self._withdrawn, self._looked_at = False, now
+            self._withdrawn, self._looked_at, self._not_before = False, now, self._rested
         rows = {name: file.rows for name, file in made.files.items()}
         structlog.get_logger().info("exported", seq=made.seq, seconds=round(taken, 2), **rows)
         return made
