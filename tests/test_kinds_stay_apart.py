@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -30,7 +29,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallIndex]:
-    small = SmallIndex(Path(tmp_path_factory.mktemp("kinds")))
+    small = SmallIndex(tmp_path_factory.mktemp("kinds"))
     small.put(ROWS.values())
     yield small
     small.close()

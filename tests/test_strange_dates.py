@@ -10,6 +10,7 @@ import pytest
 from atdata_indexer.index import searching, spans
 from atdata_indexer.index.order import Samples
 from atdata_indexer.index.query import Search
+from atdata_indexer.index.searching import Sort
 from atdata_indexer.index.snapshot import Snapshot
 from atdata_schemas.syntax import micros, parse_datetime
 from tests.small_index import ALICE, BOB, NOW_US, SmallIndex, dataset, lens, schema
@@ -61,19 +62,14 @@ def test_what_is_deleted_makes_no_total_a_bound(
 
 
 @pytest.mark.parametrize("sort", ["newest", "oldest", "name"])
-def test_records_of_which_none_is_in_a_sample_are_listed(index: SmallIndex, sort: str) -> None:
+def test_records_of_which_none_is_in_a_sample_are_listed(index: SmallIndex, sort: Sort) -> None:
     rows = [lens(PHOTO.uri, PHOTO.uri, rkey=f"3k{n:011}", created_us=NOW_US - n) for n in range(60)]
     index.put([PHOTO, *(replace(one, name=f"lens {n:02}") for n, one in enumerate(rows))])
     index.reader.refresh()
     with (
-        patch.object(Samples, "of", lambda *_: []) as _,
+        patch.object(Samples, "of", lambda *_: []),
         patch("atdata_indexer.index.order.FEW", 10),
     ):
-        page = index.reader.search(Search("lens"), sort=sort, limit=20)  # type: ignore[arg-type]  # one of them
-        rest = index.reader.search(
-            Search("lens"),
-            sort=sort,  # type: ignore[arg-type]  # one of them
-            limit=100,
-            cursor=page.cursor,
-        )
+        page = index.reader.search(Search("lens"), sort=sort, limit=20)
+        rest = index.reader.search(Search("lens"), sort=sort, limit=100, cursor=page.cursor)
     assert (len(page.views), len(rest.views)) == (20, 40)

@@ -1,13 +1,14 @@
 """What the search box offers, the list of tags, and the words that a prefix stands for."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atdata_indexer.changes import Row
 from atdata_indexer.index.snapshot import Address, Snapshot
 from atdata_indexer.index.suggest import MAX_COMPLETIONS, Suggestion, complete, suggest, tags
 from atdata_indexer.index.vocabulary import common
@@ -187,6 +188,20 @@ def test_a_name_is_found_by_its_later_words_however_many_hold_all_but_the_last(
             texts = [one.text for one in suggest(now, f"imagery region {of}")]
             assert texts == [name.format(of)]
         assert len(suggest(now, "imagery region h", 20)) == 10
+
+
+@pytest.mark.parametrize("make", [dataset, schema])
+def test_names_are_found_alike_however_many_have_the_same_first_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Row]
+) -> None:
+    names = [f"Whale calls {of}" for of in SERIES[::2]] + ["Whale", "Whales", "Whale calls"]
+    typed = ["Wha", "Whale", "Whale c", "Whale calls", "Whale calls h", "Whale calls h8", "Tide"]
+    with holding(tmp_path, [make(n, name) for n, name in enumerate(names)]) as small:
+        now = snapshot(small)
+        looked_at = [{one.text for one in suggest(now, q, 500)} for q in typed]
+        monkeypatch.setattr("atdata_indexer.index.suggest._ALIKE", -1)
+        assert [{one.text for one in suggest(now, q, 500)} for q in typed] == looked_at
+        assert [len(texts) for texts in looked_at] == [53, 53, 51, 51, 5, 1, 0]
 
 
 def test_no_more_than_a_hundred_names_of_a_kind_are_looked_at(

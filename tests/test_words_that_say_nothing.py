@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ def image(number: int, name: str) -> Row:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallIndex]:
-    small = SmallIndex(Path(tmp_path_factory.mktemp("words")))
+    small = SmallIndex(tmp_path_factory.mktemp("words"))
     plain = [image(n, f"image of a street {n}") for n in range(PLAIN)]
     others = [image(100 + n, f"the image of a street {n}") for n in range(WITH_THE)]
     small.put([PHOTO, *plain, *others])

@@ -280,8 +280,8 @@ def _beginning_so(snapshot: Snapshot, kind: Kind, typed: _Typed, limit: int) -> 
         return
     enough = _READ if typed.is_long else limit
     bounds = list(_bounds(typed.text))
-    alike = snapshot.best(every(*same_start), _ALIKE + 1)
-    if len(alike) <= _ALIKE:
+    if snapshot.frequency(NAME_COLUMNS[0], columns[0]) <= _ALIKE:
+        alike = snapshot.best(every(*same_start), _ALIKE)
         just_so = map(_Bounds, NAME_COLUMNS, columns, columns)
         yield from _within(snapshot, alike, just_so)[:1]
         if bounds and bounds[0].low == bounds[0].high:
